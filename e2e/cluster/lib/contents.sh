@@ -28,13 +28,10 @@ versions() {
 
 boot_node() {
   local since ready=""
-  if booted && [ "$(cut -d' ' -f4 "$lock")" = "$(boot_key)" ]; then
-    took running
-    return
+  if ! booted || [ "$(cut -d' ' -f4 "$lock")" != "$(boot_key)" ]; then
+    kill_node # half booted by an interrupted `up`, or of other programs
+    boot "$(kubernetes)" "$(boot_key)"
   fi
-  kill_node # half booted by an interrupted `up`, or of other programs
-  boot "$(kubernetes)" "$(boot_key)"
-  ln -sfn pki/admin.kubeconfig "$kubeconfig"
   since=$(cat "$state/booted")
   # The node may still say Ready from its former life.
   for _ in $(seq 600); do
@@ -53,7 +50,7 @@ load() {
   mkdir -p "$state/loaded"
   present=$(in_node ctr -n k8s.io images ls -q)
   for archive; do
-    manifest=$(tar -xOf "$archive" manifest.json) || die "$archive is no docker-archive"
+    manifest=$(tar -xOf "$archive" --occurrence=1 manifest.json) || die "$archive is no docker-archive"
     key=$(sha256sum <<<"$manifest")
     names=$(python3 -c 'import json, sys; [print(tag) for image in json.load(sys.stdin) for tag in image["RepoTags"]]' <<<"$manifest")
     for name in $names; do

@@ -60,7 +60,8 @@ keep apiserver "$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --adve
   --audit-log-maxsize 1024 --audit-log-maxbackup 3
 keep controller-manager "$bin/kube-controller-manager" --kubeconfig "$pki/controller-manager.kubeconfig" --leader-elect=false \
   --service-account-private-key-file "$pki/sa.key" --root-ca-file "$pki/ca.crt" --use-service-account-credentials \
-  --cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key" --kube-api-qps 200 --kube-api-burst 400
+  --cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key" \
+  --flex-volume-plugin-dir /var/lib/kubelet/volume-plugins --kube-api-qps 200 --kube-api-burst 400
 keep scheduler "$bin/kube-scheduler" --kubeconfig "$pki/scheduler.kubeconfig" --leader-elect=false --kube-api-qps 200 --kube-api-burst 400
 config containerd.toml
 cp "$here/cni.conflist" /run/cni/net.d/10-minidbaas.conflist

@@ -40,4 +40,5 @@ issue proxy /CN=system:kube-proxy
 issue admin /O=system:masters/CN=admin
 for name in kubelet controller-manager scheduler proxy; do kubeconfig "$name" https://127.0.0.1:6443 >"$name.kubeconfig"; done
 kubeconfig admin "https://$node_ip:6443" >admin.kubeconfig
+ln -sfn pki/admin.kubeconfig "$state/kubeconfig"
 mv "$state/pki.new" "$state/pki"
