@@ -1,0 +1,147 @@
+#!/bin/bash
+# Makes the volume ready for the server. Runs before every start of it, and may be killed at any moment:
+#
+# - no database yet: one is built aside and moved into place when it is complete and on the disk, so what has the
+#   name `data` is never half-made;
+# - a database with other credentials than the mounted Secret (a restored snapshot, or a Secret that was lost and made
+#   anew): it gets the Secret's passwords, and the role and the database if they are missing; nothing else is touched;
+# - a database with these credentials: nothing to do, no server is started.
+#
+# The server reads the Secret's files itself (pg_read_file): no name or password passes through this shell, an argument
+# list or the environment.
+set -Eeuo pipefail
+umask 077
+export LC_ALL=C
+
+volume=/var/lib/minidbaas
+data=$volume/data
+new=$volume/data.new
+secret=/run/secrets/minidbaas
+settings=/etc/minidbaas/postgresql.conf
+work=$(mktemp -d /tmp/prepare.XXXXXX) # also the place of the temporary server's socket: nobody else may enter
+log=$work/log
+server=
+
+leave() {
+    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || :
+    rm -rf "$work"
+}
+trap leave EXIT
+trap 'exit 143' TERM INT # the first process of a container ignores signals that it does not trap
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# fail_with [FILE]: what the user reads is the end of this output: the engine's own words, without those after them.
+fail_with() {
+    grep -vE 'child process exited|initdb: removing|is shut(ting)? down|received (fast|immediate) shutdown|^$' "${1:-$log}" |
+        sed -E 's/^psql:[^ ]+ //' | tail -n 12 >&2 || :
+    exit 1
+}
+
+# start_server DIR [ARGUMENT...]: a server for this script alone. It has no network, and its log neither takes statements
+# nor goes anywhere but to $log. Nothing may run in the background on a database that is not in service: no autovacuum,
+# and above all no subscription of the database that a restored snapshot was taken from.
+start_server() {
+    echo 'local all postgres trust' >"$work/hba"
+    postgres -D "$@" -c listen_addresses= -c port=5432 -c "unix_socket_directories=$work" \
+        -c unix_socket_permissions=0700 -c "hba_file=$work/hba" -c ssl=off -c autovacuum=off \
+        -c max_logical_replication_workers=0 -c logging_collector=off -c log_destination=stderr -c log_line_prefix= \
+        -c log_min_messages=warning -c log_min_error_statement=panic -c log_statement=none \
+        -c log_min_duration_statement=-1 </dev/null >"$log" 2>&1 &
+    server=$!
+    # No time limit: crash recovery takes as long as it takes.
+    until pg_isready -q -h "$work" -p 5432; do
+        kill -0 "$server" 2>/dev/null || { server= && fail_with; }
+        sleep 0.03
+    done
+}
+
+stop_server() {
+    kill -INT "$server"
+    wait "$server" || { server= && fail_with; }
+    server=
+}
+
+# Both for a new and for a restored database, therefore repeatable. An error's context would quote the statement with the
+# password in it: only its message is passed on.
+accounts() {
+    PGOPTIONS='-c pg_stat_statements.track=none -c track_activities=off -c default_transaction_read_only=off' \
+        psql -XqAt -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$work" -p 5432 -U postgres -d postgres >"$work/sql" 2>&1 <<'SQL' || fail_with "$work/sql"
+SET password_encryption = 'scram-sha-256';
+SET search_path = pg_catalog;
+DO $$
+DECLARE
+    folder CONSTANT text := '/run/secrets/minidbaas/';
+    app CONSTANT text := pg_read_file(folder || 'username');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = app) THEN
+        EXECUTE format('CREATE ROLE %I', app);
+    END IF;
+    EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
+        app, pg_read_file(folder || 'password'));
+    EXECUTE format('ALTER ROLE postgres PASSWORD %L', pg_read_file(folder || 'admin-password'));
+EXCEPTION WHEN OTHERS THEN
+    RAISE EXCEPTION '%', SQLERRM;
+END $$;
+SELECT pg_read_file('/run/secrets/minidbaas/username') AS app, pg_read_file('/run/secrets/minidbaas/database') AS db \gset
+SELECT NOT EXISTS (SELECT FROM pg_database WHERE datname = :'db') AS missing \gset
+\if :missing
+    CREATE DATABASE :"db" OWNER :"app";
+\endif
+ALTER DATABASE :"db" OWNER TO :"app";
+-- The schema public belongs to pg_database_owner, that is: to whoever owns the database. What a user granted on a
+-- database is left alone.
+SELECT datacl IS NULL AS untouched FROM pg_database WHERE datname = :'db' \gset
+\if :untouched
+    REVOKE ALL ON DATABASE :"db" FROM PUBLIC;
+\endif
+-- Nobody works here, and even a temporary table or a large object would be lost from backups of the database.
+REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
+SQL
+}
+
+# The mark says whose passwords the database has. It is written when they are on the disk.
+mark() {
+    sync -f "$volume"
+    cp "$secret/id" "$volume/credentials-id.new"
+    sync -f "$volume"
+    mv "$volume/credentials-id.new" "$volume/credentials-id"
+    sync -f "$volume"
+}
+
+[[ $(postgres --version) =~ \)\ ([0-9]+) ]] || fail "cannot tell the version of PostgreSQL"
+version=${BASH_REMATCH[1]}
+rm -rf "$new"
+
+if [ ! -e "$data" ]; then
+    # fsync waits until the end: the interrupted work is thrown away in any case. The user's settings are not used here,
+    # none of them matters for a new database; a wrong one is reported by the server itself.
+    initdb -D "$new" --username=postgres --pwfile="$secret/admin-password" --auth=scram-sha-256 --encoding=UTF8 \
+        --locale=C.UTF-8 --data-checksums --no-sync --no-instructions >"$log" 2>&1 || fail_with
+    start_server "$new" -c fsync=off -c max_connections=10
+    accounts
+    stop_server
+    mark
+    mv -T "$new" "$data"
+    sync -f "$volume"
+    exit
+fi
+
+[ -f "$data/PG_VERSION" ] || fail "the volume holds data, but not of PostgreSQL"
+[ "$(<"$data/PG_VERSION")" = "$version" ] ||
+    fail "the volume holds data of PostgreSQL $(<"$data/PG_VERSION"), which PostgreSQL $version cannot read"
+chmod 0700 "$data"            # the kubelet opens volumes to the group; the server refuses that
+rm -f "$data/postmaster.pid"  # of a killed server, whose number may be another process' in the new container
+: >"$data/postgresql.auto.conf" # what apply.sh changed while the server ran; the mounted settings have it by now
+
+if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$(<"$secret/id")" ]; then
+    # With the real settings: recovery after a crash needs what they say about replication slots, prepared transactions
+    # and libraries with own WAL records.
+    start_server "$data" -c config_file="$settings"
+    accounts
+    stop_server
+    mark
+fi
