@@ -1,0 +1,9 @@
+//! The nouns of Mini DBaaS: custom resources, condition types and reasons, and every name the operator gives to anything.
+//! Nothing here talks to a cluster; crate `plan` decides with these types and crate `minidbaas` acts on them.
+#![warn(missing_docs)]
+
+pub mod condition;
+pub mod instance;
+pub mod names;
+
+pub use instance::{DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus, Engine};

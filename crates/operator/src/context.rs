@@ -1,0 +1,136 @@
+//! What a pass may touch: the client, events, metrics, and the count of failures by object.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Client, Resource};
+
+use crate::error::Error;
+use crate::metrics::Metrics;
+
+/// Longest wait for an answer to one call; the client itself would wait for ever.
+const CALL_SECONDS: u64 = 10;
+/// Longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The namespaces that are watched.
+#[derive(Clone)]
+pub enum Scope {
+    /// All of them.
+    Cluster,
+    /// This one.
+    Namespace(String),
+}
+
+impl Scope {
+    /// From the flag.
+    pub fn new(namespace: Option<String>) -> Self {
+        namespace
+            .filter(|name| !name.is_empty())
+            .map_or(Scope::Cluster, Scope::Namespace)
+    }
+
+    /// For the log.
+    pub fn name(&self) -> &str {
+        match self {
+            Scope::Cluster => "(all)",
+            Scope::Namespace(name) => name,
+        }
+    }
+}
+
+/// Shared by all passes.
+pub struct Context {
+    /// Client of the API server.
+    pub client: Client,
+    /// The namespaces that are watched.
+    pub scope: Scope,
+    /// Where the engine catalog is.
+    pub operator_namespace: String,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Context {
+    /// A context for one process.
+    pub fn new(
+        client: Client,
+        scope: Scope,
+        operator_namespace: String,
+        identity: &str,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: api::names::FIELD_MANAGER.to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Context {
+            client,
+            scope,
+            operator_namespace,
+            recorder,
+            metrics,
+            failures: Mutex::default(),
+        }
+    }
+
+    /// Objects of the watched namespaces.
+    pub fn watched<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.scope {
+            Scope::Cluster => Api::all(self.client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+        }
+    }
+
+    /// Remembers a failure of this object and tells how long to pause: 0.5 s, doubled by each failure in a row.
+    pub fn pause_after_failure(&self, uid: &str) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(uid.to_owned()).or_default();
+        *count += 1;
+        Duration::from_millis(250)
+            .saturating_mul(1 << (*count).min(10))
+            .min(LONGEST_PAUSE)
+    }
+
+    /// Forgets the failures of this object.
+    pub fn forget_failures(&self, uid: &str) {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+}
+
+/// Awaits one call, for a bounded time, and says what it was if it fails.
+pub async fn call<T>(
+    verb: &'static str,
+    kind: &'static str,
+    name: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(Error::Api {
+            verb,
+            kind,
+            name: name.to_owned(),
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Timeout {
+            verb,
+            kind,
+            name: name.to_owned(),
+            seconds: CALL_SECONDS,
+        }),
+    }
+}

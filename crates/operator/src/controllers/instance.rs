@@ -1,0 +1,368 @@
+//! `DatabaseInstance`: what brings a pass, and what a pass reads. The rules are in `plan::instance`.
+
+use std::sync::Arc;
+
+use api::names::{
+    CATALOG, COMPONENT_APPLY, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY,
+    admin_secret, pod,
+};
+use api::{DatabaseInstance, DatabaseInstanceStatus};
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, ListParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::{Config, Error as ControllerError};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
+use plan::Plan;
+use plan::catalog::Catalog;
+use plan::instance::{self, Class, Fresh, Observed};
+use serde::de::DeserializeOwned;
+
+use crate::context::{Context, call};
+use crate::error::Error;
+use crate::pass::{self, Reconciled};
+
+type Guarded = DeserializeGuard<DatabaseInstance>;
+
+/// Runs until the stop signal.
+pub async fn run(
+    context: Arc<Context>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let children =
+        || watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    // Children are watched by metadata only: a pass reads what it needs.
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+        .with_config(Config::default().concurrency(concurrency))
+        .watches(
+            context.watched::<PartialObjectMeta<StatefulSet>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<Pod>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<PersistentVolumeClaim>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<ConfigMap>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<Service>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<NetworkPolicy>>(),
+            children(),
+            instance_of,
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<Job>>(),
+            children(),
+            instance_of,
+        )
+        .reconcile_all_on(catalog_changes(&context))
+        .graceful_shutdown_on(stop);
+    controller
+        .run(
+            pass::run::<DatabaseInstance>,
+            pass::after_error::<DatabaseInstance>,
+            context,
+        )
+        .for_each(|result| async {
+            match result {
+                Ok(_)
+                | Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) =>
+                    {}
+                Err(error) => tracing::warn!(%error, "a watch failed and is set up again"),
+            }
+        })
+        .await;
+}
+
+/// The instance that a child belongs to, by its label: data that is kept has no owner reference.
+fn instance_of<K>(child: PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {
+    let name = child.metadata.labels.as_ref()?.get(LABEL_INSTANCE)?;
+    Some(ObjectRef::new(name).within(child.metadata.namespace.as_deref()?))
+}
+
+/// One item whenever the engine catalog changes.
+fn catalog_changes(context: &Context) -> impl futures::Stream<Item = ()> + Send + 'static {
+    let maps: Api<PartialObjectMeta<ConfigMap>> =
+        Api::namespaced(context.client.clone(), &context.operator_namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={CATALOG}"));
+    watcher(maps, config)
+        .default_backoff()
+        .touched_objects()
+        .filter_map(|change| async { change.ok().map(|_| ()) })
+}
+
+impl Reconciled for DatabaseInstance {
+    type Observed = Observed;
+    type Status = DatabaseInstanceStatus;
+
+    fn status(&self) -> Option<&DatabaseInstanceStatus> {
+        self.status.as_ref()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
+        let (admin_name, pod_name) = (admin_secret(&name), pod(&name));
+        let reader = Reader {
+            context,
+            namespace: &namespace,
+        };
+        let of_jobs = format!("{LABEL_INSTANCE}={name},{LABEL_COMPONENT}={COMPONENT_APPLY}");
+        let credentials = async {
+            match &self.spec.credentials_secret {
+                Some(reference) => reader.get::<Secret>(&reference.name).await,
+                None => Ok(None),
+            }
+        };
+        let (
+            catalog,
+            credentials,
+            binding,
+            admin,
+            claim,
+            config_map,
+            service,
+            network_policy,
+            stateful_set,
+            pod,
+            jobs,
+        ) = futures::try_join!(
+            catalog(context),
+            credentials,
+            reader.get::<Secret>(&name),
+            reader.get::<Secret>(&admin_name),
+            reader.get::<PersistentVolumeClaim>(&name),
+            reader.get::<ConfigMap>(&name),
+            reader.get::<Service>(&name),
+            reader.get::<NetworkPolicy>(&name),
+            reader.get::<StatefulSet>(&name),
+            reader.get::<Pod>(&pod_name),
+            reader.list::<Job>(&of_jobs),
+        )?;
+        let failed = jobs.iter().any(|job| {
+            job.status
+                .as_ref()
+                .and_then(|status| status.failed)
+                .unwrap_or_default()
+                > 0
+        });
+        let job_pods = if failed {
+            reader.list::<Pod>(&of_jobs).await?
+        } else {
+            Vec::new()
+        };
+        let unbound = claim.as_ref().filter(|claim| {
+            claim
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref())
+                != Some("Bound")
+        });
+        let warning = match (&pod, &stateful_set, unbound) {
+            (None, Some(set), _) if !self.spec.stopped => reader.warning(set.uid()).await?,
+            (Some(_), _, Some(claim)) => reader.warning(claim.uid()).await?,
+            _ => None,
+        };
+        let storage_class = if instance::needs_class(self, claim.as_ref()) {
+            class(context, self, claim.as_ref()).await?
+        } else {
+            Class::Unread
+        };
+        Ok(Observed {
+            catalog,
+            storage_class,
+            credentials,
+            binding,
+            admin,
+            claim,
+            config_map,
+            service,
+            network_policy,
+            stateful_set,
+            pod,
+            jobs,
+            job_pods,
+            warning,
+            fresh: fresh()?,
+        })
+    }
+
+    fn decide(&self, observed: &Observed, now: &Time) -> Plan<DatabaseInstanceStatus> {
+        instance::decide(self, observed, now)
+    }
+
+    fn refused(
+        &self,
+        planned: &DatabaseInstanceStatus,
+        error: &str,
+        now: &Time,
+    ) -> DatabaseInstanceStatus {
+        instance::failed(self, planned, error, now)
+    }
+}
+
+/// Live reads in one namespace.
+struct Reader<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+}
+
+impl Reader<'_> {
+    async fn get<K>(&self, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + k8s_openapi::Resource
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let objects: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
+        call(
+            "get",
+            <K as k8s_openapi::Resource>::KIND,
+            name,
+            objects.get_opt(name),
+        )
+        .await
+    }
+
+    async fn list<K>(&self, labels: &str) -> Result<Vec<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + k8s_openapi::Resource
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let objects: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let parameters = ListParams::default().labels(labels);
+        Ok(call(
+            "list",
+            <K as k8s_openapi::Resource>::KIND,
+            labels,
+            objects.list(&parameters),
+        )
+        .await?
+        .items)
+    }
+
+    /// The newest warning Event about an object.
+    async fn warning(&self, uid: Option<String>) -> Result<Option<String>, Error> {
+        let events: Api<Event> = Api::namespaced(self.context.client.clone(), self.namespace);
+        let parameters = ListParams::default().fields(&format!(
+            "involvedObject.uid={},type=Warning",
+            uid.unwrap_or_default()
+        ));
+        let listed = call("list", "Event", "warnings", events.list(&parameters)).await?;
+        let time = |event: &Event| {
+            event
+                .last_timestamp
+                .as_ref()
+                .map(|time| time.0)
+                .or_else(|| event.event_time.as_ref().map(|time| time.0))
+        };
+        Ok(listed
+            .items
+            .into_iter()
+            .max_by_key(time)
+            .and_then(|event| event.message))
+    }
+}
+
+async fn catalog(context: &Context) -> Result<Catalog, Error> {
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.operator_namespace);
+    let map = call("get", "ConfigMap", CATALOG, maps.get_opt(CATALOG)).await?;
+    Ok(map
+        .and_then(|map| map.data)
+        .map_or_else(Catalog::built_in, |data| Catalog::with(&data)))
+}
+
+/// The class of the claim, else of the spec, else the newest default one, as the API server would choose.
+async fn class(
+    context: &Context,
+    cr: &DatabaseInstance,
+    claim: Option<&PersistentVolumeClaim>,
+) -> Result<Class, Error> {
+    let classes: Api<StorageClass> = Api::all(context.client.clone());
+    let found = |class: StorageClass| Class::Found {
+        name: class.name_any(),
+        can_grow: class.allow_volume_expansion == Some(true),
+    };
+    let named = claim
+        .and_then(|claim| claim.spec.as_ref()?.storage_class_name.clone())
+        .or_else(|| cr.spec.storage.class_name.clone());
+    if let Some(name) = named {
+        let class = call("get", "StorageClass", &name, classes.get_opt(&name)).await?;
+        return Ok(class.map_or(Class::Missing, found));
+    }
+    let listed = call(
+        "list",
+        "StorageClass",
+        "default",
+        classes.list(&ListParams::default()),
+    )
+    .await?;
+    let is_default = |class: &StorageClass| {
+        class
+            .annotations()
+            .get("storageclass.kubernetes.io/is-default-class")
+            .is_some_and(|value| value == "true")
+    };
+    let newest = listed
+        .items
+        .into_iter()
+        .filter(is_default)
+        .max_by_key(|class| class.creation_timestamp().map(|time| time.0));
+    Ok(newest.map_or(Class::Missing, found))
+}
+
+/// Fresh random values from the operating system.
+fn fresh() -> Result<Fresh, Error> {
+    let mut id = [0_u8; 4];
+    getrandom::fill(&mut id)?;
+    let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Fresh {
+        password: password()?,
+        admin_password: password()?,
+        id,
+    })
+}
+
+/// 32 letters and digits, each equally likely.
+fn password() -> Result<String, getrandom::Error> {
+    const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut password = String::with_capacity(32);
+    while password.len() < 32 {
+        let mut bytes = [0_u8; 48];
+        getrandom::fill(&mut bytes)?;
+        // 248 is the greatest multiple of 62: a byte beyond it would favour the first characters.
+        let chosen = bytes
+            .iter()
+            .filter(|byte| **byte < 248)
+            .map(|byte| char::from(CHARACTERS[usize::from(byte % 62)]));
+        password.extend(chosen.take(32 - password.len()));
+    }
+    Ok(password)
+}

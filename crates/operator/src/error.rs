@@ -1,0 +1,55 @@
+//! The one error of a pass: which call failed, on what, and why.
+
+/// Why a pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused a call, or could not be reached.
+    #[error("{verb} {kind} {name}: {source}")]
+    Api {
+        /// What was to be done.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What the client says.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("{verb} {kind} {name}: no answer within {seconds} s")]
+    Timeout {
+        /// What was to be done.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// How long the call was given.
+        seconds: u64,
+    },
+    /// The operating system has no random bytes to give.
+    #[error("no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+impl Error {
+    /// Whether the object changed or vanished in between, so that the next pass sees something else.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code == 409 || status.code == 404)
+            }
+            Error::Timeout { .. } | Error::Random(_) => false,
+        }
+    }
+
+    /// Whether the API server understood the write and refused it: something a person should read.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 405 | 422))
+            }
+            Error::Timeout { .. } | Error::Random(_) => false,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The operator of Mini DBaaS: `run` reconciles, `crd` and `catalog` print what `crds/` and `deploy/` hold.
+
+mod apply;
+mod context;
+mod controllers;
+mod error;
+mod leader;
+mod metrics;
+mod pass;
+mod report;
+mod server;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use futures::FutureExt;
+use kube::{Client, Config, CustomResourceExt};
+use tracing_subscriber::EnvFilter;
+
+use crate::context::{Context, Scope};
+use crate::metrics::Metrics;
+
+/// PostgreSQL, MySQL and MariaDB as a service inside a Kubernetes cluster.
+#[derive(Parser)]
+#[command(name = "minidbaas", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(Run),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd,
+    /// Print the ConfigMap with the compiled-in engine catalog as YAML.
+    Catalog,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Watch this namespace only; without it, all namespaces.
+    #[arg(long, env = "MINIDBAAS_NAMESPACE")]
+    namespace: Option<String>,
+    /// The operator's own namespace: its Lease and the engine catalog are there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "minidbaas-system")]
+    operator_namespace: String,
+    /// Name of this replica in the Lease; by default the pod's name.
+    #[arg(long, env = "POD_NAME", default_value = "minidbaas")]
+    identity: String,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, env = "MINIDBAAS_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: String,
+    /// How many instances are looked at concurrently.
+    #[arg(long, env = "MINIDBAAS_CONCURRENCY", default_value_t = 16)]
+    concurrency: u16,
+    /// Form of the log on standard error; RUST_LOG sets what is logged.
+    #[arg(long, env = "MINIDBAAS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Run(arguments) => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(run(arguments)),
+        Command::Crd => print(&serde_yaml::to_string(&api::DatabaseInstance::crd())?),
+        Command::Catalog => print(&catalog()?),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// The ConfigMap of `deploy/catalog.yaml`.
+fn catalog() -> Result<String> {
+    let map = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": api::names::CATALOG, "namespace": "minidbaas-system"},
+        "data": plan::catalog::Catalog::built_in().data(),
+    });
+    Ok(serde_yaml::to_string(&map)?)
+}
+
+async fn run(arguments: Run) -> Result<()> {
+    // One TLS provider, before anything opens a connection.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    start_log(arguments.log_format);
+    let mut config = Config::infer()
+        .await
+        .context("no Kubernetes configuration was found")?;
+    // The default retries any request for minutes inside one call; a pass rather fails and is done again.
+    config.default_retry = false;
+    let client = Client::try_from(config)?;
+    let stop = stop_signal()?.shared();
+    let metrics = Arc::new(Metrics::default());
+    let server = server::bind(&arguments.listen).await?;
+    let serving = tokio::spawn(server::serve(
+        server,
+        client.clone(),
+        metrics.clone(),
+        stop.clone(),
+    ));
+    let Some(lease) = leader::acquire(
+        client.clone(),
+        &arguments.operator_namespace,
+        &arguments.identity,
+        stop.clone(),
+    )
+    .await?
+    else {
+        serving.await??;
+        return Ok(());
+    };
+    metrics.leader.set(1);
+    let scope = Scope::new(arguments.namespace);
+    let context = Arc::new(Context::new(
+        client,
+        scope,
+        arguments.operator_namespace,
+        &arguments.identity,
+        metrics,
+    ));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = context.scope.name(),
+        "the operator is running"
+    );
+    tokio::select! {
+        () = controllers::instance::run(context, arguments.concurrency, stop) => {}
+        // Without the lease another replica may be at work already: end at once, and let Kubernetes start a standby.
+        () = lease.lost() => anyhow::bail!("the Lease was lost"),
+    }
+    lease.release().await;
+    serving.await??;
+    tracing::info!("the operator has stopped");
+    Ok(())
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_lease_manager=warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT; one for the whole process.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + Sync + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        drop(sender);
+    });
+    Ok(receiver.map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+
+    #[test]
+    fn generated_files_do_not_drift() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let read =
+            |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
+        let crd = serde_yaml::to_string(&api::DatabaseInstance::crd()).unwrap();
+        assert!(
+            read("crds/databaseinstances.yaml") == crd,
+            "run `make generate`"
+        );
+        assert!(
+            read("deploy/base/catalog.yaml") == super::catalog().unwrap(),
+            "run `make generate`"
+        );
+    }
+
+    #[test]
+    fn every_field_of_the_spec_is_explained() {
+        let crd = serde_json::to_value(api::DatabaseInstance::crd()).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        let mut missing = Vec::new();
+        unexplained(&schema["spec"], "spec", &mut missing);
+        unexplained(&schema["status"], "status", &mut missing);
+        assert!(missing.is_empty(), "without a description: {missing:?}");
+    }
+
+    fn unexplained(schema: &serde_json::Value, path: &str, missing: &mut Vec<String>) {
+        if schema["description"].as_str().is_none_or(str::is_empty) && !path.ends_with("[]") {
+            missing.push(path.to_owned());
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            unexplained(field, &format!("{path}.{name}"), missing);
+        }
+        if schema["items"].is_object() {
+            unexplained(&schema["items"], &format!("{path}[]"), missing);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! From a status to the status subresource, Events and the log; nothing is written when nothing changed.
+
+use api::names::FIELD_MANAGER;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use plan::Notice;
+use serde_json::json;
+
+use crate::context::{Context, call};
+use crate::error::Error;
+use crate::pass::Reconciled;
+
+/// Writes the status if it differs, then publishes what changed.
+pub async fn report<R: Reconciled>(
+    context: &Context,
+    resource: &R,
+    status: &R::Status,
+    notices: &[Notice],
+) -> Result<(), Error> {
+    if resource.status() == Some(status) {
+        return Ok(());
+    }
+    let name = resource.name_any();
+    let namespace = resource.namespace().unwrap_or_default();
+    let body = json!({
+        "apiVersion": R::api_version(&()), "kind": R::kind(&()),
+        "metadata": {"name": name, "namespace": namespace, "uid": resource.uid()}, "status": status,
+    });
+    let resources: Api<R> = Api::namespaced(context.client.clone(), &namespace);
+    let written = call(
+        "patch",
+        "status of",
+        &name,
+        resources.patch_status(
+            &name,
+            &PatchParams::apply(FIELD_MANAGER).force(),
+            &Patch::Apply(body),
+        ),
+    )
+    .await;
+    match written {
+        // Deleted in between: there is nobody left to tell.
+        Err(error) if error.is_conflict() && resource.meta().deletion_timestamp.is_some() => {
+            return Ok(());
+        }
+        other => other?,
+    };
+    context.metrics.write("patch", "status");
+    for notice in notices {
+        publish(context, resource, notice).await;
+    }
+    Ok(())
+}
+
+/// An Event that cannot be published is only logged: it must not hold up the work.
+async fn publish<R: Reconciled>(context: &Context, resource: &R, notice: &Notice) {
+    let Notice {
+        warning,
+        reason,
+        message,
+    } = notice;
+    tracing::info!(
+        namespace = resource.namespace(),
+        name = resource.name_any(),
+        reason,
+        message,
+        "status"
+    );
+    let event = Event {
+        type_: if *warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: reason.clone(),
+        note: Some(message.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let reference = resource.object_ref(&());
+    let published = context.recorder.publish(&event, &reference);
+    if let Err(error) = call("publish", "Event for", &resource.name_any(), published).await {
+        tracing::warn!(%error, "an Event was not published");
+    }
+}

@@ -1,0 +1,46 @@
+//! The volume claim, made directly: growing is one patch, and no StatefulSet can delete it.
+
+use api::names::{
+    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_USERNAME, ANNOTATION_VERSION,
+    COMPONENT_DATABASE,
+};
+use serde_json::{Value, json};
+
+use super::Subject;
+use crate::{Kind, Object};
+
+/// A new claim that says whose data it is going to hold.
+pub fn claim(subject: &Subject<'_>) -> Object {
+    let storage = &subject.cr.spec.storage;
+    let mut object = subject.kept(
+        Kind::PersistentVolumeClaim,
+        subject.name,
+        COMPONENT_DATABASE,
+        json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage.size}}}}),
+    );
+    if let Some(class) = &storage.class_name {
+        object.value["spec"]["storageClassName"] = json!(class);
+    }
+    object.value["metadata"]["annotations"] = annotations(subject);
+    object.value["metadata"]["ownerReferences"] = owners(subject);
+    object
+}
+
+/// What an existing claim should say; its size is added where it is to grow.
+pub fn annotations(subject: &Subject<'_>) -> Value {
+    json!({
+        ANNOTATION_ENGINE: subject.cr.spec.engine.name(),
+        ANNOTATION_VERSION: subject.version,
+        ANNOTATION_DATABASE: subject.database,
+        ANNOTATION_USERNAME: subject.cr.spec.username,
+    })
+}
+
+/// Owner references of everything that shares the data's fate.
+pub fn owners(subject: &Subject<'_>) -> Value {
+    if subject.data_is_owned() {
+        json!([subject.owner_reference()])
+    } else {
+        json!([])
+    }
+}

@@ -1,0 +1,26 @@
+//! The Service by which applications reach the database.
+
+use api::names::{COMPONENT_DATABASE, selector};
+use serde_json::json;
+
+use super::Subject;
+use crate::{Kind, Object};
+
+/// One port, of the type the spec asks for.
+pub fn service(subject: &Subject<'_>) -> Object {
+    let asked = subject.cr.spec.service.clone().unwrap_or_default();
+    let mut object = subject.owned(
+        Kind::Service,
+        subject.name,
+        COMPONENT_DATABASE,
+        json!({"spec": {
+            "type": asked.type_.name(),
+            "selector": selector(subject.name),
+            "ports": [{"name": "database", "port": subject.engine.port(), "protocol": "TCP", "targetPort": "database"}],
+        }}),
+    );
+    if !asked.annotations.is_empty() {
+        object.value["metadata"]["annotations"] = json!(asked.annotations);
+    }
+    object
+}

@@ -1,0 +1,93 @@
+//! What differs between engines, as one trait; the one `match` from an engine's name to its file is here.
+
+mod mariadb;
+mod mysql;
+mod mysql_family;
+mod postgresql;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Where the volume is mounted; the data directory is `data` below it.
+pub const VOLUME_PATH: &str = "/var/lib/minidbaas";
+/// Where the ConfigMap is mounted.
+pub const CONFIG_PATH: &str = "/etc/minidbaas";
+/// Where the administrator's Secret is mounted, in the init container and in Jobs only.
+pub const CREDENTIALS_PATH: &str = "/run/secrets/minidbaas";
+/// Where a Job finds the settings to be checked and changed.
+pub const CANDIDATE_PATH: &str = "/etc/minidbaas-candidate";
+
+/// Server settings by name; values as the engine writes them.
+pub type Settings = BTreeMap<String, String>;
+
+/// Everything the operator knows of one engine.
+pub trait Engine: Sync {
+    /// The name people know.
+    fn title(&self) -> &'static str;
+    /// TCP port.
+    fn port(&self) -> i32;
+    /// Scheme of the binding's `uri`, as the engine's drivers expect it.
+    fn uri_scheme(&self) -> &'static str;
+    /// How many numbers of a version name a series within which data directories are compatible.
+    fn numbers_of_series(&self) -> usize;
+    /// Name of the administrator who may log in from a Job.
+    fn administrator(&self) -> &'static str;
+    /// Scripts and fixed files of the ConfigMap, by key.
+    fn files(&self) -> Vec<(&'static str, &'static str)>;
+    /// Key of the ConfigMap under which the settings file lies.
+    fn settings_key(&self) -> &'static str;
+    /// The server container's command.
+    fn command(&self) -> Vec<&'static str>;
+    /// Environment of every container, by name.
+    fn environment(&self) -> Vec<(&'static str, &'static str)>;
+    /// Directory of sockets and pid files, writable.
+    fn run_path(&self) -> &'static str;
+    /// Whether the engine uses POSIX shared memory beyond a container's default of 64 MiB.
+    fn shared_memory(&self) -> bool;
+    /// Probe that succeeds once the server accepts connections; without credentials.
+    fn probe(&self) -> Value;
+    /// Command that ends the server cleanly and waits for it; needed where SIGTERM does not.
+    fn stop_command(&self) -> Option<Vec<&'static str>>;
+    /// Seconds a clean stop may take.
+    fn grace_seconds(&self) -> i64;
+    /// Memory limit when the spec has none.
+    fn default_memory(&self) -> &'static str;
+    /// Least memory limit, in bytes, with which the server works.
+    fn least_memory(&self) -> i128;
+    /// Settings derived from the memory limit in bytes; the spec's parameters come before them.
+    fn derived(&self, memory: i128) -> Settings;
+    /// The table of server settings: lines of a name and `dynamic` or `restart`.
+    fn parameter_table(&self) -> &'static str;
+    /// Why a setting may not be set by a user, if so.
+    fn forbidden(&self, name: &str) -> Option<&'static str>;
+    /// What a value must not contain, if it does.
+    fn unwritable(&self, value: &str) -> Option<&'static str>;
+    /// The settings file.
+    fn render(&self, settings: &Settings) -> String;
+    /// The setting that the server complains about in its last words, and the line in which it does.
+    fn complaint(&self, last_words: &str) -> Option<(String, String)>;
+}
+
+/// The engine of this name.
+pub fn of(engine: api::Engine) -> &'static dyn Engine {
+    match engine {
+        api::Engine::Postgresql => &postgresql::Postgresql,
+        api::Engine::Mysql => &mysql::Mysql,
+        api::Engine::Mariadb => &mariadb::Mariadb,
+    }
+}
+
+/// Whole MiB of a number of bytes, as both engine families write sizes.
+fn mebibytes(bytes: i128) -> String {
+    format!("{}M", bytes / MIB)
+}
+
+const MIB: i128 = 1 << 20;
+
+/// The text between the first pair of these delimiters after `before`.
+fn quoted_after<'a>(line: &'a str, before: &str, open: char, close: char) -> Option<&'a str> {
+    let rest = &line[line.find(before)? + before.len()..];
+    let rest = &rest[rest.find(open)? + open.len_utf8()..];
+    Some(&rest[..rest.find(close)?])
+}

@@ -1,0 +1,182 @@
+//! What MySQL and MariaDB have in common: option files, settings that belong to the operator, and complaints.
+
+use super::{MIB, Settings, quoted_after};
+
+/// Settings of both that belong to the operator, with the reason.
+const FORBIDDEN: [(&[&str], &str); 5] = [
+    (
+        &[
+            "datadir",
+            "basedir",
+            "tmpdir",
+            "socket",
+            "pid_file",
+            "plugin_dir",
+            "plugin_load",
+            "plugin_load_add",
+            "secure_file_priv",
+            "character_sets_dir",
+            "lc_messages_dir",
+            "innodb_data_home_dir",
+            "innodb_log_group_home_dir",
+            "innodb_undo_directory",
+            "innodb_tmpdir",
+            "innodb_directories",
+            "innodb_temp_tablespaces_dir",
+            "innodb_doublewrite_dir",
+            "slave_load_tmpdir",
+            "replica_load_tmpdir",
+            "log_error",
+            "general_log_file",
+            "slow_query_log_file",
+            "log_bin",
+            "log_bin_index",
+            "log_bin_basename",
+            "relay_log",
+            "relay_log_index",
+            "aria_log_dir_path",
+            "init_file",
+            "chroot",
+            "user",
+            "defaults_file",
+            "mysqlx_socket",
+            "ssl_ca",
+            "ssl_cert",
+            "ssl_key",
+            "ssl_capath",
+            "ssl_crl",
+            "ssl_crlpath",
+            "tls_ca",
+            "admin_ssl_ca",
+        ],
+        "paths inside the container belong to the operator",
+    ),
+    (
+        &[
+            "bind_address",
+            "port",
+            "admin_address",
+            "admin_port",
+            "mysqlx",
+            "mysqlx_bind_address",
+            "mysqlx_port",
+            "skip_networking",
+            "extra_port",
+            "report_host",
+            "report_port",
+        ],
+        "the address belongs to the operator; see spec.service and spec.network",
+    ),
+    (
+        &[
+            "skip_grant_tables",
+            "authentication_policy",
+            "default_authentication_plugin",
+            "old_passwords",
+            "secure_auth",
+            "skip_name_resolve",
+            "init_connect",
+            "local_infile",
+            "require_secure_transport",
+            "strict_password_validation",
+            "caching_sha2_password_auto_generate_rsa_keys",
+            "caching_sha2_password_private_key_path",
+            "caching_sha2_password_public_key_path",
+            "partial_revokes",
+            "mandatory_roles",
+        ],
+        "authentication belongs to the operator",
+    ),
+    (
+        &[
+            "innodb_force_recovery",
+            "innodb_doublewrite",
+            "innodb_read_only",
+            "innodb_fast_shutdown",
+            "lower_case_table_names",
+            "innodb_page_size",
+            "innodb_data_file_path",
+            "innodb_temp_data_file_path",
+            "innodb_undo_tablespaces",
+            "unireg_check",
+            "initialize",
+            "initialize_insecure",
+            "bootstrap",
+            "help",
+            "verbose",
+            "version",
+            "validate_config",
+            "daemonize",
+            "gdb",
+            "console",
+            "skip_stack_trace",
+            "upgrade",
+        ],
+        "it can lose data or make it unreadable, or is not a setting of a running server",
+    ),
+    (
+        &["super_read_only", "offline_mode", "read_only"],
+        "the operator changes passwords inside the database and needs to write",
+    ),
+];
+
+/// Why a setting may not be set by a user, if so.
+pub fn forbidden(name: &str) -> Option<&'static str> {
+    FORBIDDEN
+        .iter()
+        .find(|(names, _)| names.contains(&name))
+        .map(|(_, why)| *why)
+}
+
+/// Option files have no way to write a double quote inside a quoted value that all versions read alike.
+pub fn unwritable(value: &str) -> Option<&'static str> {
+    value
+        .contains('"')
+        .then_some("a double quote; use single quotes")
+}
+
+/// An option file with the given section.
+pub fn render(section: &str, base: &str, settings: &Settings) -> String {
+    let lines = settings
+        .iter()
+        .map(|(name, value)| format!("{name} = \"{}\"\n", value.replace('\\', "\\\\")));
+    format!("[{section}]\n{COMMON}{base}{}", lines.collect::<String>())
+}
+
+/// Buffer pool that fits beside what the rest of the server needs.
+pub fn buffer_pool(memory: i128, overhead: i128) -> Settings {
+    let pool = ((memory - overhead) / 4 * 3).max(32 * MIB);
+    [("innodb_buffer_pool_size".to_owned(), super::mebibytes(pool))].into()
+}
+
+/// The variable named in an `[ERROR]` line.
+pub fn complaint(last_words: &str) -> Option<(String, String)> {
+    let tidy = |line: &str| line.trim().to_owned();
+    last_words.lines().find_map(|line| {
+        let name = quoted_after(line, "unknown variable", '\'', '=')
+            .or_else(|| quoted_after(line, "unknown variable", '\'', '\''))
+            .or_else(|| quoted_after(line, "unknown option", '\'', '\''))
+            .or_else(|| {
+                quoted_after(line, "while setting value", '\'', '\'')
+                    .and(quoted_after(line, "' to", '\'', '\''))
+            })
+            .or_else(|| {
+                quoted_after(line, "option", '\'', '\'').filter(|_| line.contains("adjusted to"))
+            })
+            .or_else(|| quoted_after(line, "for variable", '\'', '\''))
+            .or_else(|| quoted_after(line, "Variable", '\'', '\''))?;
+        Some((name.trim_start_matches('-').replace('-', "_"), tidy(line)))
+    })
+}
+
+const COMMON: &str = "\
+datadir = /var/lib/minidbaas/data
+socket = /run/mysqld/mysqld.sock
+pid_file = /run/mysqld/mysqld.pid
+tmpdir = /tmp
+port = 3306
+bind_address = *
+skip_name_resolve = ON
+host_cache_size = 0
+character_set_server = utf8mb4
+";

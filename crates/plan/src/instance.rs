@@ -1,0 +1,201 @@
+//! `DatabaseInstance`: from the resource and what was observed to what should exist and what the user should read.
+//!
+//! `decide` is the whole story: is it being deleted, is the spec valid, what should be written, what is there to say.
+
+mod children;
+mod credentials;
+mod facts;
+mod settings;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::time::Duration;
+
+use api::condition::reason;
+use api::names::{ANNOTATION_PAUSED, FINALIZER_PROTECTION};
+use api::{DatabaseInstance, DatabaseInstanceStatus};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::catalog::Catalog;
+use crate::{Invalid, Write};
+
+pub use status::failed;
+
+/// What a pass does and says about an instance.
+pub type Plan = crate::Plan<DatabaseInstanceStatus>;
+
+/// The world as one pass saw it; every field is a live read.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The engine catalog.
+    pub catalog: Catalog,
+    /// The storage class of the spec or of the volume claim, else the default one; read while it matters (see [`needs_class`]).
+    pub storage_class: Class,
+    /// The Secret of spec.credentialsSecret.
+    pub credentials: Option<Secret>,
+    /// Secret `<name>`.
+    pub binding: Option<Secret>,
+    /// Secret `<name>-admin`.
+    pub admin: Option<Secret>,
+    /// PersistentVolumeClaim `<name>`.
+    pub claim: Option<PersistentVolumeClaim>,
+    /// ConfigMap `<name>`.
+    pub config_map: Option<ConfigMap>,
+    /// Service `<name>`.
+    pub service: Option<Service>,
+    /// NetworkPolicy `<name>`.
+    pub network_policy: Option<NetworkPolicy>,
+    /// StatefulSet `<name>`.
+    pub stateful_set: Option<StatefulSet>,
+    /// Pod `<name>-0`.
+    pub pod: Option<Pod>,
+    /// Jobs of this instance.
+    pub jobs: Vec<Job>,
+    /// Pods of those Jobs; read only when a Job failed.
+    pub job_pods: Vec<Pod>,
+    /// The last warning Event about the claim or the StatefulSet; read only while the claim is unbound or the pod is missing.
+    pub warning: Option<String>,
+    /// Values that no pure code may make.
+    pub fresh: Fresh,
+}
+
+/// A storage class, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It was not looked for.
+    Unread,
+    /// There is none of this name, or no default one.
+    Missing,
+    /// It exists.
+    Found {
+        /// Its name.
+        name: String,
+        /// allowVolumeExpansion.
+        can_grow: bool,
+    },
+}
+
+/// Random values, made anew for every pass; used only where something is made for the first time.
+#[derive(Clone)]
+pub struct Fresh {
+    /// A password for the application's user.
+    pub password: String,
+    /// A password for the administrator.
+    pub admin_password: String,
+    /// Eight hex digits that name a set of credentials or a revision of one.
+    pub id: String,
+}
+
+impl std::fmt::Debug for Fresh {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Fresh")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a pass must read the storage class: before the claim is made, and when it is to grow.
+pub fn needs_class(cr: &DatabaseInstance, claim: Option<&PersistentVolumeClaim>) -> bool {
+    claim.is_none_or(|claim| facts::grows(cr, claim))
+}
+
+/// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list them.
+const CREDENTIALS_RECHECK: Duration = Duration::from_secs(30);
+
+/// What should be done and said. Nothing here depends on anything but the arguments.
+pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
+    let protected = cr.spec.deletion_protection;
+    if cr.metadata.deletion_timestamp.is_some() {
+        return deleting(cr, observed, protected, now);
+    }
+    let decided = validate::subject(cr, observed).and_then(|subject| {
+        validate::surroundings(&subject, observed)?;
+        let credentials = credentials::plan(&subject, observed)?;
+        let settings = settings::plan(&subject, observed);
+        let writes = children::plan(&subject, observed, &credentials, &settings, now);
+        Ok((subject, credentials, settings, writes))
+    });
+    let (mut writes, verdict) = match decided {
+        Ok((subject, credentials, settings, writes)) => (
+            writes,
+            status::valid(&subject, observed, &credentials, &settings, now),
+        ),
+        Err(invalid) => (Vec::new(), status::invalid(cr, observed, &invalid, now)),
+    };
+    if let Some(finalizers) = finalizers(cr, protected) {
+        writes.insert(0, Write::Finalizers(finalizers));
+    }
+    if is_paused(cr) {
+        writes.clear();
+    }
+    let requeue = verdict.recheck.or(cr
+        .spec
+        .credentials_secret
+        .as_ref()
+        .map(|_| CREDENTIALS_RECHECK));
+    Plan {
+        writes,
+        notices: status::notices(cr, &verdict.status),
+        status: verdict.status,
+        requeue,
+    }
+}
+
+/// Children go by garbage collection; all there is to decide is whether the resource may go.
+fn deleting(cr: &DatabaseInstance, observed: &Observed, protected: bool, now: &Time) -> Plan {
+    let (why, message) = if protected {
+        (
+            reason::DELETION_PROTECTED,
+            "The resource was deleted while spec.deletionProtection is true; it is kept, and so is everything it owns. Set spec.deletionProtection to false to let it go.",
+        )
+    } else {
+        (reason::DELETING, "The resource is being deleted.")
+    };
+    let status = status::leaving(cr, observed, why, message, now);
+    let writes = finalizers(cr, protected)
+        .map(Write::Finalizers)
+        .into_iter()
+        .filter(|_| !is_paused(cr))
+        .collect();
+    Plan {
+        writes,
+        notices: status::notices(cr, &status),
+        status,
+        requeue: None,
+    }
+}
+
+fn is_paused(cr: &DatabaseInstance) -> bool {
+    cr.metadata.annotations.as_ref().is_some_and(|annotations| {
+        annotations
+            .get(ANNOTATION_PAUSED)
+            .is_some_and(|value| value == "true")
+    })
+}
+
+/// The finalizers as they should be, if they are not: ours is there exactly while the instance is protected.
+fn finalizers(cr: &DatabaseInstance, protected: bool) -> Option<Vec<String>> {
+    let mut finalizers = cr.metadata.finalizers.clone().unwrap_or_default();
+    let held = finalizers
+        .iter()
+        .any(|finalizer| finalizer == FINALIZER_PROTECTION);
+    if held == protected || (protected && cr.metadata.deletion_timestamp.is_some()) {
+        return None;
+    }
+    if protected {
+        finalizers.push(FINALIZER_PROTECTION.to_owned());
+    } else {
+        finalizers.retain(|finalizer| finalizer != FINALIZER_PROTECTION);
+    }
+    Some(finalizers)
+}
+
+/// Shorthand of the rules below.
+type Decision<T> = Result<T, Invalid>;

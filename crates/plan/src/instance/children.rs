@@ -1,0 +1,168 @@
+//! Which children to write, in which order: Secrets before the volume, and the StatefulSet after all it mounts.
+
+use api::names::{ANNOTATION_RETRY, ANNOTATION_VERSION, LABEL_INSTANCE};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Serialize;
+use serde_json::json;
+
+use super::credentials::{Credentials, same_owners};
+use super::settings::{Outcome, Plan as SettingsPlan};
+use super::{Observed, facts};
+use crate::build::stateful_set::{Revision, stateful_set};
+use crate::build::{
+    Subject, config_map::config_map, network_policy::network_policy, pvc, service::service,
+};
+use crate::difference::{hash, in_force, with_hash};
+use crate::{Kind, Object, Write, parameters};
+
+/// A Job that failed for no fault of the spec is made again after so many seconds.
+pub const RETRY_SECONDS: i64 = 60;
+
+/// All writes of a pass.
+pub fn plan(
+    subject: &Subject<'_>,
+    observed: &Observed,
+    credentials: &Credentials,
+    settings: &SettingsPlan,
+    now: &Time,
+) -> Vec<Write> {
+    let mut writes = credentials.writes.clone();
+    writes.extend(match &observed.claim {
+        None => Some(Write::Create(pvc::claim(subject))),
+        Some(claim) => patch_claim(subject, observed, claim),
+    });
+    let mut config_map = config_map(subject, &settings.effective);
+    config_map.value["metadata"]["annotations"] = json!({ANNOTATION_RETRY: settings.retry});
+    let revision = Revision {
+        credentials: &credentials.id,
+        restart: &hash(&json!(parameters::restart_only(
+            subject.engine,
+            &settings.effective
+        ))),
+        retry: Some(&settings.retry),
+    };
+    writes.extend(apply(config_map, observed.config_map.as_ref()));
+    writes.extend(apply(service(subject), observed.service.as_ref()));
+    writes.extend(apply(
+        network_policy(subject),
+        observed.network_policy.as_ref(),
+    ));
+    writes.extend(apply(
+        stateful_set(subject, &revision),
+        observed.stateful_set.as_ref(),
+    ));
+    let new_jobs = [&credentials.new_job, &settings.new_job]
+        .into_iter()
+        .flatten();
+    writes.extend(new_jobs.map(|job| Write::Create(job.clone())));
+    let needed = [&credentials.job, &settings.job];
+    writes.extend(observed.jobs.iter().filter_map(|job| {
+        let name = job.metadata.name.clone()?;
+        let ours = job.metadata.labels.as_ref()?.get(LABEL_INSTANCE)? == subject.name;
+        let kept = needed.iter().any(|needed| {
+            needed
+                .as_ref()
+                .is_some_and(|(kept, outcome)| *kept == name && !is_spent(outcome, now))
+        });
+        let delete = ours && !kept && job.metadata.deletion_timestamp.is_none();
+        delete.then(|| Write::Delete {
+            kind: Kind::Job,
+            name,
+            uid: job.metadata.uid.clone().unwrap_or_default(),
+        })
+    }));
+    writes
+}
+
+/// Whether a Job has nothing more to tell. One that failed has, until it is time to make it again.
+fn is_spent(outcome: &Outcome, now: &Time) -> bool {
+    match outcome {
+        Outcome::Done => true,
+        Outcome::Failed { at, .. } => facts::seconds_since(at.as_ref(), now) >= RETRY_SECONDS,
+        Outcome::Absent | Outcome::Running | Outcome::Refused(_) => false,
+    }
+}
+
+/// Server-side apply of an object that is not in force: without force if it is not there, else only to the one observed.
+fn apply<T: Serialize + HasUid>(object: Object, observed: Option<&T>) -> Option<Write> {
+    let mut value = with_hash(object.value);
+    if let Some(observed) = observed {
+        if in_force(&value, &json!(observed)) {
+            return None;
+        }
+        value["metadata"]["uid"] = json!(observed.uid());
+    }
+    Some(Write::Apply(Object {
+        kind: object.kind,
+        value,
+    }))
+}
+
+trait HasUid {
+    fn uid(&self) -> Option<&str>;
+}
+
+impl<T: k8s_openapi::Metadata<Ty = ObjectMeta>> HasUid for T {
+    fn uid(&self) -> Option<&str> {
+        self.metadata().uid.as_deref()
+    }
+}
+
+/// Growth, the fate of the data, and what the claim says about it.
+fn patch_claim(
+    subject: &Subject<'_>,
+    observed: &Observed,
+    claim: &PersistentVolumeClaim,
+) -> Option<Write> {
+    let mut change = json!({});
+    if facts::grows(subject.cr, claim) {
+        change["spec"] =
+            json!({"resources": {"requests": {"storage": subject.cr.spec.storage.size}}});
+    }
+    let owners = pvc::owners(subject);
+    if !same_owners(
+        &owners,
+        &json!(claim.metadata.owner_references.clone().unwrap_or_default()),
+    ) {
+        change["metadata"]["ownerReferences"] = owners;
+    }
+    let mut annotations = pvc::annotations(subject);
+    if !version_runs(subject, observed) {
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.remove(ANNOTATION_VERSION);
+        }
+    }
+    if !in_force(&annotations, &json!(claim.metadata.annotations)) {
+        change["metadata"]["annotations"] = annotations;
+    }
+    if change == json!({}) {
+        return None;
+    }
+    change["apiVersion"] = json!("v1");
+    change["kind"] = json!("PersistentVolumeClaim");
+    change["metadata"]["name"] = json!(subject.name);
+    change["metadata"]["uid"] = json!(claim.metadata.uid);
+    Some(Write::Patch(Object {
+        kind: Kind::PersistentVolumeClaim,
+        value: change,
+    }))
+}
+
+/// Whether a pod of the version's image has got as far as running it: from then on an older version is a downgrade.
+fn version_runs(subject: &Subject<'_>, observed: &Observed) -> bool {
+    let Some(status) = observed.pod.as_ref().and_then(|pod| pod.status.as_ref()) else {
+        return false;
+    };
+    let image = observed
+        .pod
+        .as_ref()
+        .and_then(|pod| pod.spec.as_ref())
+        .and_then(|spec| spec.containers.first()?.image.clone());
+    let pulled = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .any(|container| !container.image_id.is_empty());
+    image.as_deref() == Some(subject.image.as_str()) && pulled
+}

@@ -1,0 +1,235 @@
+//! Passwords: which one should be in force, which one is, and what brings them together.
+//!
+//! The administrator's Secret says what the database has or is about to get; the binding says what it has. They name the
+//! password by a revision, and while the revisions differ a Job changes the password inside the database.
+
+use api::condition::reason;
+use api::names::{ANNOTATION_CREDENTIALS, ANNOTATION_REVISION, admin_secret, password_job};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+
+use super::settings::{Outcome, Server};
+use super::{Decision, Observed, facts, settings};
+use crate::build::{Subject, job, secret};
+use crate::{Invalid, Kind, Object, Write};
+
+/// What is to be done about credentials.
+pub struct Credentials {
+    /// Names the set that the data must be keyed to before the server starts.
+    pub id: String,
+    /// Secrets to create or patch, before anything else.
+    pub writes: Vec<Write>,
+    /// The Job that is needed, if one is, and how it stands.
+    pub job: Option<(String, Outcome)>,
+    /// The Job to be made.
+    pub new_job: Option<Object>,
+}
+
+/// Compares Secrets and decides.
+pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials> {
+    let asked = asked_password(subject, observed)?;
+    let fresh = &observed.fresh;
+    let mut writes = Vec::new();
+    let (id, password, revision) = match &observed.admin {
+        None => {
+            let kept = observed
+                .binding
+                .as_ref()
+                .and_then(|binding| text(binding, "password"));
+            let password = asked.or(kept).unwrap_or_else(|| fresh.password.clone());
+            writes.push(Write::Create(secret::admin(
+                subject,
+                &secret::Admin {
+                    id: &fresh.id,
+                    admin_password: &fresh.admin_password,
+                    password: &password,
+                    revision: &fresh.id,
+                },
+            )));
+            (fresh.id.clone(), password, fresh.id.clone())
+        }
+        Some(admin) => {
+            let name = admin_secret(subject.name);
+            let read = |key: &str| {
+                text(admin, key).ok_or_else(|| {
+                    Invalid::surroundings(reason::CREDENTIALS_INVALID, format!("The Secret {name} has lost its key {key}. Delete it: it is made anew, and the database is keyed to it with a restart."))
+                })
+            };
+            read("admin-password")?;
+            let (id, password, revision) = (read("id")?, read("password")?, read("revision")?);
+            match asked.filter(|asked| *asked != password) {
+                Some(asked) => {
+                    writes.push(patch(
+                        admin,
+                        &name,
+                        json!({"stringData": {"password": asked, "revision": fresh.id}}),
+                    ));
+                    (id, asked, fresh.id.clone())
+                }
+                None => (id, password, revision),
+            }
+        }
+    };
+    if let Some(admin) = &observed.admin {
+        writes.extend(fate(subject, admin, &admin_secret(subject.name)));
+    }
+    let mut credentials = Credentials {
+        id,
+        writes,
+        job: None,
+        new_job: None,
+    };
+    binding(subject, observed, &password, &revision, &mut credentials);
+    Ok(credentials)
+}
+
+/// The binding is made once; it changes when the password in the database has changed, or to repair it.
+fn binding(
+    subject: &Subject<'_>,
+    observed: &Observed,
+    password: &str,
+    revision: &str,
+    credentials: &mut Credentials,
+) {
+    let Some(binding) = &observed.binding else {
+        // Without data, the first start takes this very password. With data, only a Job makes it true.
+        let applied = if observed.claim.is_none() {
+            revision
+        } else {
+            ""
+        };
+        credentials
+            .writes
+            .push(Write::Create(secret::binding(subject, password, applied)));
+        return;
+    };
+    credentials
+        .writes
+        .extend(fate(subject, binding, subject.name));
+    let expected = secret::binding_data(subject, password);
+    if facts::annotation(&binding.metadata, ANNOTATION_REVISION) == Some(revision) {
+        let differs = expected
+            .as_object()
+            .into_iter()
+            .flatten()
+            .any(|(key, value)| text(binding, key).as_deref() != value.as_str());
+        if differs {
+            credentials.writes.push(patch(
+                binding,
+                subject.name,
+                json!({"stringData": expected}),
+            ));
+        }
+        return;
+    }
+    let name = password_job(subject.name, revision);
+    let outcome = settings::outcome(observed, &name);
+    // A restart that keys the data to another set comes first: until then the administrator's password is not in force.
+    let keyed = observed
+        .stateful_set
+        .as_ref()
+        .and_then(|set| set.spec.as_ref())
+        .and_then(|spec| spec.template.metadata.as_ref());
+    let keyed = keyed.is_some_and(|metadata| {
+        facts::annotation(metadata, ANNOTATION_CREDENTIALS) == Some(credentials.id.as_str())
+    });
+    match &outcome {
+        Outcome::Done => {
+            let annotations = json!({"annotations": {ANNOTATION_REVISION: revision}});
+            credentials.writes.push(patch(
+                binding,
+                subject.name,
+                json!({"metadata": annotations, "stringData": expected}),
+            ));
+            return;
+        }
+        // The revision must be in the Secret before a pod can mount it.
+        Outcome::Absent if keyed && settings::server(subject, observed) == Server::Serving => {
+            credentials.new_job = Some(job::password(subject, revision));
+        }
+        _ => {}
+    }
+    credentials.job = Some((name, outcome));
+}
+
+/// The password of spec.credentialsSecret.
+fn asked_password(subject: &Subject<'_>, observed: &Observed) -> Decision<Option<String>> {
+    let Some(reference) = &subject.cr.spec.credentials_secret else {
+        return Ok(None);
+    };
+    let name = &reference.name;
+    let invalid = |what: String| {
+        Invalid::surroundings(
+            reason::CREDENTIALS_INVALID,
+            format!("spec.credentialsSecret: the Secret {name} {what}"),
+        )
+    };
+    let Some(secret) = &observed.credentials else {
+        return Err(Invalid::surroundings(
+            reason::CREDENTIALS_NOT_FOUND,
+            format!(
+                "spec.credentialsSecret: there is no Secret {name} in the namespace. Create it with type kubernetes.io/basic-auth and the key password."
+            ),
+        ));
+    };
+    if text(secret, "username").is_some_and(|username| username != subject.cr.spec.username) {
+        return Err(invalid(format!(
+            "has another username than spec.username, which is {}. Correct or remove the key username.",
+            subject.cr.spec.username
+        )));
+    }
+    let present = secret
+        .data
+        .as_ref()
+        .is_some_and(|data| data.contains_key("password"));
+    let Some(password) = text(secret, "password") else {
+        return Err(invalid(if present {
+            "has a password that is not UTF-8. Use another.".to_owned()
+        } else {
+            "has no key password. Add it.".to_owned()
+        }));
+    };
+    if password.is_empty() || password.len() > 200 || password.chars().any(char::is_control) {
+        return Err(invalid("has a password that is empty, longer than 200 bytes, or contains a control character (a line break at the end is one; `printf` writes none). Use another.".to_owned()));
+    }
+    Ok(Some(password))
+}
+
+/// A key of a Secret as text.
+fn text(secret: &Secret, key: &str) -> Option<String> {
+    secret
+        .data
+        .as_ref()?
+        .get(key)
+        .and_then(|value| String::from_utf8(value.0.clone()).ok())
+}
+
+/// Owner references say whether a Secret goes with the instance; they follow the deletion policy.
+fn fate(subject: &Subject<'_>, secret: &Secret, name: &str) -> Option<Write> {
+    let owners = crate::build::pvc::owners(subject);
+    let observed = json!(secret.metadata.owner_references.clone().unwrap_or_default());
+    (!same_owners(&owners, &observed)).then(|| {
+        patch(
+            secret,
+            name,
+            json!({"metadata": {"ownerReferences": owners}}),
+        )
+    })
+}
+
+/// Whether two lists of owner references say the same.
+pub fn same_owners(desired: &serde_json::Value, observed: &serde_json::Value) -> bool {
+    crate::difference::in_force(desired, observed)
+}
+
+fn patch(secret: &Secret, name: &str, change: serde_json::Value) -> Write {
+    let mut value = change;
+    value["apiVersion"] = json!("v1");
+    value["kind"] = json!("Secret");
+    value["metadata"]["name"] = json!(name);
+    value["metadata"]["uid"] = json!(secret.metadata.uid);
+    Write::Patch(Object {
+        kind: Kind::Secret,
+        value,
+    })
+}

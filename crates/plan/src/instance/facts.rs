@@ -1,0 +1,292 @@
+//! What observed objects mean, in plain words: is the server serving, and if not, what keeps it from that.
+
+use api::DatabaseInstance;
+use api::condition::reason;
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use super::Observed;
+use crate::engine::Engine;
+use crate::quantity::thousandths;
+
+/// Something that keeps the server from serving until it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// A reason of `api::condition::reason`.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+fn trouble(reason: &'static str, message: String) -> Trouble {
+    Trouble { reason, message }
+}
+
+/// The value of an annotation.
+pub fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Whether the claim is smaller than asked.
+pub fn grows(cr: &DatabaseInstance, claim: &PersistentVolumeClaim) -> bool {
+    thousandths(&cr.spec.storage.size.0) > requested(claim).and_then(thousandths)
+}
+
+/// The size a claim asks for.
+pub fn requested(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+    requests.get("storage").map(|size| size.0.as_str())
+}
+
+/// The size a bound claim has.
+pub fn capacity(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim
+        .status
+        .as_ref()?
+        .capacity
+        .as_ref()?
+        .get("storage")
+        .map(|size| size.0.as_str())
+}
+
+/// Whether a claim has its volume.
+pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    claim
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        == Some("Bound")
+}
+
+/// Whether the server accepts connections.
+pub fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && condition(pod, "Ready").is_some_and(|condition| condition.status == "True")
+}
+
+fn condition<'a>(
+    pod: &'a Pod,
+    type_: &str,
+) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+/// Whether the pod is, or is about to be, of an older revision than the StatefulSet asks for.
+pub fn is_outdated(observed: &Observed) -> bool {
+    let Some(set) = &observed.stateful_set else {
+        return false;
+    };
+    let Some(status) = &set.status else {
+        return true;
+    };
+    let revision = |pod: &Pod| {
+        pod.metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get("controller-revision-hash").cloned())
+    };
+    status.observed_generation < set.metadata.generation
+        || observed
+            .pod
+            .as_ref()
+            .is_some_and(|pod| revision(pod) != status.update_revision)
+}
+
+/// The containers' statuses, in the order in which they start.
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status
+        .and_then(|status| status.init_container_statuses.as_deref())
+        .unwrap_or_default();
+    init.iter().chain(
+        status
+            .and_then(|status| status.container_statuses.as_deref())
+            .unwrap_or_default(),
+    )
+}
+
+/// Whether a container ends again and again, so that only a change helps.
+pub fn is_failing(pod: &Pod) -> bool {
+    !is_ready(pod) && containers(pod).any(|container| crashed(container).is_some())
+}
+
+/// How the container last ended, if it keeps ending.
+fn crashed(
+    container: &ContainerStatus,
+) -> Option<&k8s_openapi::api::core::v1::ContainerStateTerminated> {
+    let waits = container
+        .state
+        .as_ref()
+        .and_then(|state| state.waiting.as_ref())
+        .and_then(|waiting| waiting.reason.as_deref());
+    let now = container
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref())
+        .filter(|end| end.exit_code != 0);
+    let before = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref())
+        .filter(|end| end.exit_code != 0);
+    // One bad end may be a node that died; a second one, or the kubelet's back-off, is a pattern.
+    match (waits, now, before) {
+        (Some("CrashLoopBackOff"), _, Some(end)) => Some(end),
+        (_, Some(end), _) => Some(end),
+        (_, None, Some(end)) if container.restart_count > 1 && container.ready != true => Some(end),
+        _ => None,
+    }
+}
+
+/// What keeps the pod from serving, if anything does. `settled`: whether a state that usually passes within seconds has lasted.
+pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble> {
+    if let Some(unscheduled) = condition(pod, "PodScheduled")
+        .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
+    {
+        // While the volume is bound, the scheduler reports this for a moment.
+        if seconds_since(unscheduled.last_transition_time.as_ref(), now) >= SETTLED_SECONDS {
+            return Some(unschedulable(
+                unscheduled.message.as_deref().unwrap_or_default(),
+            ));
+        }
+    }
+    containers(pod).find_map(|container| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+        match waiting.and_then(|waiting| waiting.reason.as_deref()) {
+            Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable") => {
+                return Some(trouble(
+                    reason::IMAGE_PULL_FAILED,
+                    format!("The image {} cannot be pulled: {}. Correct the image in the engine catalog, or make it available to the nodes.", container.image, sentence(said)),
+                ));
+            }
+            Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+                return Some(trouble(
+                    reason::CONTAINER_NOT_STARTED,
+                    format!("The container {} cannot be started: {}. `kubectl describe pod {}` shows more.", container.name, sentence(said), pod.metadata.name.as_deref().unwrap_or_default()),
+                ));
+            }
+            _ => {}
+        }
+        crashed(container).map(|end| {
+            let words = end.message.as_deref().unwrap_or_default();
+            if end.reason.as_deref() == Some("OOMKilled") {
+                return trouble(
+                    reason::OUT_OF_MEMORY,
+                    "The server was killed for using more memory than its limit. Raise spec.resources.limits.memory, or lower the memory settings in spec.parameters.".to_owned(),
+                );
+            }
+            match engine.complaint(words) {
+                Some((name, line)) => trouble(
+                    reason::PARAMETER_REJECTED,
+                    format!("{} refuses spec.parameters.{name}: {}. Correct or remove it.", engine.title(), sentence(&line)),
+                ),
+                None => trouble(
+                    reason::CRASH_LOOP,
+                    format!("{} ends again and again, with exit code {}: {}. `kubectl logs {} -c {} --previous` shows more.", engine.title(), end.exit_code, sentence(last_line(words)), pod.metadata.name.as_deref().unwrap_or_default(), container.name),
+                ),
+            }
+        })
+    })
+}
+
+/// Why the StatefulSet controller could not make the pod, from its last warning.
+pub fn creation_trouble(warning: &str) -> Option<Trouble> {
+    let said = sentence(warning);
+    if warning.contains("exceeded quota") || warning.contains("failed quota") {
+        Some(trouble(
+            reason::QUOTA_EXCEEDED,
+            format!(
+                "A ResourceQuota of the namespace leaves no room: {said}. Raise the quota, or lower spec.resources or spec.storage.size."
+            ),
+        ))
+    } else if warning.contains("violates PodSecurity") {
+        Some(trouble(
+            reason::POD_FORBIDDEN,
+            format!(
+                "The namespace's pod security forbids the pod: {said}. The pod satisfies the level 'restricted'; look for a webhook that changes pods, or for a stricter policy."
+            ),
+        ))
+    } else if warning.contains("forbidden") || warning.contains("denied") {
+        Some(trouble(
+            reason::POD_FORBIDDEN,
+            format!("The API server forbids the pod: {said}. Ask whoever owns that rule."),
+        ))
+    } else {
+        None
+    }
+}
+
+/// Why the claim has no volume, from its last warning.
+pub fn volume_trouble(claim: &PersistentVolumeClaim, warning: Option<&str>) -> Option<Trouble> {
+    let class = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.storage_class_name.as_deref())
+        .unwrap_or("(none)");
+    let said = sentence(warning?);
+    Some(trouble(
+        reason::VOLUME_NOT_BOUND,
+        format!(
+            "The volume of class {class} could not be made: {said}. `kubectl describe pvc {}` shows more.",
+            claim.metadata.name.as_deref().unwrap_or_default()
+        ),
+    ))
+}
+
+fn unschedulable(message: &str) -> Trouble {
+    let short = ["memory", "cpu", "ephemeral-storage"]
+        .into_iter()
+        .find(|resource| message.contains(&format!("Insufficient {resource}")));
+    let remedy = match short {
+        Some("ephemeral-storage") => "Free local storage on a node, or add one".to_owned(),
+        Some(resource) => {
+            format!("Lower spec.resources.requests.{resource}, or add a node with room")
+        }
+        None if message.contains("affinity")
+            || message.contains("selector")
+            || message.contains("taint") =>
+        {
+            "Correct spec.scheduling, or label a node to match".to_owned()
+        }
+        None if message.contains("PersistentVolumeClaim") => {
+            "The volume is not bound: look at its class and its Events".to_owned()
+        }
+        None => "Make room on a node, or correct spec.scheduling".to_owned(),
+    };
+    trouble(
+        reason::UNSCHEDULABLE,
+        format!("No node can take the pod: {}. {remedy}.", sentence(message)),
+    )
+}
+
+/// A state that usually passes by itself is reported after so many seconds.
+pub const SETTLED_SECONDS: i64 = 5;
+
+/// Seconds from a time to now; a missing time is long ago.
+pub fn seconds_since(time: Option<&Time>, now: &Time) -> i64 {
+    time.map_or(i64::MAX, |time| now.0.as_second() - time.0.as_second())
+}
+
+/// A message to go into a sentence: one line, no full stop, of bounded length.
+fn sentence(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.trim_end_matches('.');
+    if line.is_empty() {
+        "no reason was given".to_owned()
+    } else {
+        line.chars().take(600).collect()
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+}

@@ -1,0 +1,140 @@
+//! Checks spec.parameters and makes the server's settings of it.
+
+use std::collections::BTreeMap;
+
+use api::condition::reason;
+
+use crate::Invalid;
+use crate::engine::{Engine, Settings};
+
+/// Whether a setting takes effect in the running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Dynamic,
+    Restart,
+}
+
+fn effect(engine: &dyn Engine, name: &str) -> Option<Effect> {
+    engine.parameter_table().lines().find_map(|line| {
+        let (known, effect) = line.split_once(' ')?;
+        (known == name).then_some(if effect == "dynamic" {
+            Effect::Dynamic
+        } else {
+            Effect::Restart
+        })
+    })
+}
+
+/// Settings of extensions ("pg_stat_statements.max") are not in the table; the engine takes any such name.
+fn is_extension(engine: &dyn Engine, name: &str) -> bool {
+    engine.uri_scheme() == "postgresql"
+        && name.split('.').count() == 2
+        && name.split('.').all(|part| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        })
+}
+
+/// Refuses names that the engine does not know, settings of the operator, and values that cannot be written.
+pub fn check(engine: &dyn Engine, parameters: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    let refuse = |message: String| Err(Invalid::spec(reason::INVALID_PARAMETER, message));
+    for (name, value) in parameters {
+        let usual = name.to_ascii_lowercase().replace('-', "_");
+        if let Some(why) = engine.forbidden(&usual) {
+            return refuse(format!(
+                "spec.parameters.{name} cannot be set: {why}. Remove it."
+            ));
+        }
+        if effect(engine, name).is_none() && !is_extension(engine, name) {
+            return refuse(match effect(engine, &usual) {
+                Some(_) => format!(
+                    "spec.parameters.{name} is written '{usual}' here: lower-case letters and '_'."
+                ),
+                None => format!(
+                    "spec.parameters.{name} is not a setting of {}{}. Correct or remove it.",
+                    engine.title(),
+                    nearest(engine, &usual)
+                        .map(|near| format!("; did you mean '{near}'?"))
+                        .unwrap_or_default()
+                ),
+            });
+        }
+        if value.chars().any(char::is_control) || value.len() > 2048 {
+            return refuse(format!(
+                "spec.parameters.{name}: a value is one line of at most 2048 bytes."
+            ));
+        }
+        if let Some(what) = engine.unwritable(value) {
+            return refuse(format!(
+                "spec.parameters.{name}: the value contains {what}."
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The known name with the fewest edits, if there are at most three.
+fn nearest(engine: &dyn Engine, name: &str) -> Option<&'static str> {
+    let names = engine
+        .parameter_table()
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, _)| name);
+    names
+        .filter(|known| !known.starts_with('#'))
+        .map(|known| (edits(known, name), known))
+        .min()
+        .filter(|(edits, _)| *edits <= 3)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The settings that need a restart.
+pub fn restart_only(engine: &dyn Engine, settings: &Settings) -> Settings {
+    let needs = |name: &str| effect(engine, name) != Some(Effect::Dynamic);
+    settings
+        .iter()
+        .filter(|(name, _)| needs(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// What differs between two sets of settings: names with the new value, or `None` for back to the default.
+pub fn changes(from: &Settings, to: &Settings) -> BTreeMap<String, Option<String>> {
+    let gone = from
+        .keys()
+        .filter(|name| !to.contains_key(*name))
+        .map(|name| (name.clone(), None));
+    let set = to
+        .iter()
+        .filter(|(name, value)| from.get(*name) != Some(value))
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    gone.chain(set).collect()
+}
+
+/// Splits changes into those that the running server takes and the names of those that need a restart.
+pub fn split(
+    engine: &dyn Engine,
+    changes: BTreeMap<String, Option<String>>,
+) -> (BTreeMap<String, Option<String>>, Vec<String>) {
+    let (dynamic, restart): (BTreeMap<_, _>, BTreeMap<_, _>) = changes
+        .into_iter()
+        .partition(|(name, _)| effect(engine, name) == Some(Effect::Dynamic));
+    (dynamic, restart.into_keys().collect())
+}
