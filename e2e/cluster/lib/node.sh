@@ -19,22 +19,21 @@ refuse_second() {
   fi
 }
 
+link() { ip -o -4 addr show to $host_ip | awk '{print $2}'; }
+
 refuse_foreign_network() {
-  local link pid
-  link=$(ip -o -4 addr show to $host_ip | awk '{print $2}')
-  [ -n "$link" ] || return 0
+  local pid
   for pid in $(lsns -t net -n -o PID); do
     [ -z "$(nsenter -t "$pid" -n ip -o -4 addr show to $node_ip 2>/dev/null)" ] ||
-      die "the address $host_ip is taken: interface $link leads to the network of process $pid ($(ps -o args= -p "$pid" | cut -c1-120)).
+      die "the address $host_ip is taken: interface $(link) leads to the network of process $pid ($(ps -o args= -p "$pid" | cut -c1-120)).
 End that process, or whatever started it, then run this again."
   done
-  die "the address $host_ip is taken by interface $link. If nothing needs it: ip link delete $link"
+  die "the address $host_ip is taken by interface $(link). If nothing needs it: ip link delete $(link)"
 }
 
 boot() { # BIN KEY: the folder of the programs; what a node booted from these files is called
   local outer pid
-  clean_up
-  refuse_foreign_network
+  clean_up || refuse_foreign_network
   modprobe -qa overlay br_netfilter loop btrfs veth 2>/dev/null || true # built in, or loaded, or seen to be missing below
   mkdir -p /var/lib/kubelet /var/lib/cni "$state/log"
   chmod 700 "$state"
@@ -75,24 +74,28 @@ kill_node() {
   die "process $outer holds $lock and does not die"
 }
 
-# What outlives a killed node for a moment, or for ever. Attaching the disk twice would destroy it.
+# What outlives a killed node for a moment, or for ever. Fails when another node is there, whose things these may be.
 clean_up() {
-  local i group
-  for i in $(seq 100); do
-    [ -n "$(losetup -j "$state/disk.img" 2>/dev/null)" ] || [ -d /sys/class/net/minidbaas0 ] || break
-    # After an interrupted boot both ends are still here, without a node.
-    [ ! -d /sys/class/net/minidbaas1 ] || ip link delete minidbaas1
-    [ "$i" != 100 ] || [ -z "$(losetup -j "$state/disk.img")" ] || die "still attached: $(losetup -j "$state/disk.img")"
+  local group
+  ! locked || return 1
+  for _ in $(seq 50); do
+    [ ! -d /sys/class/net/minidbaas1 ] || ip link delete minidbaas1 # an interrupted boot left both ends here
+    [ -n "$(link)$(losetup -j "$state/disk.img" 2>/dev/null)" ] || break
     sleep 0.1
   done
+  [ -z "$(losetup -j "$state/disk.img" 2>/dev/null)" ] || die "$state/disk.img is still attached; a second time would destroy it"
+  [ -z "$(link)" ] || return 1
   for group in /sys/fs/cgroup/minidbaas /sys/fs/cgroup/*/minidbaas; do
     [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
   done
 }
 
 purge() {
-  clean_up
-  rm -rf "$state"
-  rm -f "$lock"
-  rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni 2>/dev/null || true
+  if clean_up; then
+    rm -f "$lock"
+    [ ! -d /var/lib/kubelet ] || rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni
+  fi
+  # By name: a folder given by mistake loses nothing else.
+  rm -rf "$state"/{booted,cni,complete,containerd,disk.img,disk.img.new,etcd,installed,kubeconfig,kubectl,kubelet,loaded,log,pki,pki.new}
+  [ ! -d "$state" ] || rmdir "$state"
 }

@@ -45,7 +45,7 @@ finish() {
     ticks=$((ticks + 1))
     if [ $((ticks % 100)) = 0 ]; then
       [ $ticks -gt 100 ] || echo
-      say "$(seconds $(($(now_ms) - job_began[$job]))), line $(wc -l <"$log") of its log: $(tail -n 1 "$log" | cut -c1-100)"
+      say "$(seconds $(($(now_ms) - job_began[$job]))): $(tail -n 1 "$log" | cut -c1-80) (line $(wc -l <"$log") of the log)"
     fi
   done
   unset "job_pid[$job]"
