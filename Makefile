@@ -14,6 +14,11 @@ test: ## format, lints, unit tests, and the stories on a real cluster (as root)
 	$(MAKE) cluster
 	cargo test -p e2e
 
+generate: ## write the CRDs and the engine catalog anew from the code
+	cargo build -p minidbaas
+	cargo run -q -p minidbaas -- crd >crds/databaseinstances.yaml
+	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
+
 cluster: ## a real cluster on this machine with the operator of this tree (as root)
 	@$(cluster) up
 	@e2e/cluster/deploy-operator
@@ -24,4 +29,4 @@ kubeconfig: ## print the path of its kubeconfig
 cluster-down: ## end it, and delete its state
 	@$(cluster) down --purge
 
-.PHONY: help demo test cluster kubeconfig cluster-down
+.PHONY: help demo test generate cluster kubeconfig cluster-down
