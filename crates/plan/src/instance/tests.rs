@@ -1,1 +1,5 @@
+//! Scenarios: what is snapshotted is what the cluster is sent. `World` stands for an API server that does what it is told.
 
+mod law;
+mod scenarios;
+mod world;

@@ -1,0 +1,355 @@
+//! One test for each rule a user could notice.
+
+use api::Engine;
+use api::condition::{PARAMETERS_APPLIED, READY, RECONCILING, STALLED, STORAGE_READY, reason};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::world::{World, credentials, our_labels};
+use crate::instance::Class;
+use crate::{Kind, Write};
+
+const ENGINES: [Engine; 3] = Engine::ALL;
+
+fn running(engine: Engine, spec: Value) -> World {
+    let mut world = World::new(engine, spec);
+    world.pass();
+    world.serve();
+    world.settle();
+    assert_eq!(world.reason(READY), reason::RUNNING, "{:?}", world.condition(READY));
+    world
+}
+
+/// What the cluster is sent for a new instance, without scripts.
+#[rstest]
+#[case::postgresql(Engine::Postgresql)]
+#[case::mysql(Engine::Mysql)]
+#[case::mariadb(Engine::Mariadb)]
+fn creation(#[case] engine: Engine) {
+    let plan = World::new(engine, json!({"parameters": {"max_connections": "200"}})).decide();
+    let objects: Vec<Value> = plan
+        .writes
+        .iter()
+        .map(|write| {
+            let (Write::Create(object) | Write::Apply(object)) = write else { panic!("{write:?}") };
+            let mut value = object.value.clone();
+            if let Some(data) = value["data"].as_object_mut() {
+                data.retain(|key, _| !key.ends_with(".sh"));
+            }
+            if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {
+                annotations.remove(api::names::ANNOTATION_HASH);
+            }
+            value
+        })
+        .collect();
+    insta::assert_yaml_snapshot!(format!("creation-{}", engine.name()), objects);
+}
+
+#[rstest]
+fn a_creation_takes_seven_child_writes_and_two_of_status() {
+    for engine in ENGINES {
+        let mut world = World::new(engine, json!({}));
+        assert_eq!(world.pass().writes.len(), 7);
+        let first = world.cr.status.clone();
+        world.edit_claim(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}));
+        world.pod(json!({"status": {"phase": "Pending"}}));
+        assert!(world.pass().writes.is_empty());
+        assert_eq!(world.cr.status, first, "a state on the way was written");
+        world.serve();
+        assert!(world.pass().writes.is_empty());
+        let second = world.cr.status.clone();
+        assert_ne!(second, first);
+        world.settle();
+        assert_eq!(world.cr.status, second);
+    }
+}
+
+#[rstest]
+fn retained_data_comes_back_with_its_password() {
+    let mut world = running(Engine::Mysql, json!({}));
+    let password = World::secret_text(world.observed.binding.as_ref(), "password");
+    world.delete_and_apply_again();
+    let plan = world.pass();
+    let secrets_or_claims = plan.writes.iter().filter(|write| matches!(write, Write::Create(object) if object.kind == Kind::Secret || object.kind == Kind::PersistentVolumeClaim));
+    assert_eq!(secrets_or_claims.count(), 0);
+    world.serve();
+    world.settle();
+    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), password);
+    assert!(world.observed.jobs.is_empty());
+}
+
+#[rstest]
+fn the_delete_policy_owns_the_data_unless_it_is_protected() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    let owners = |world: &World| json!(world.observed.claim)["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
+    assert_eq!(owners(&world), 0);
+    world.change(json!({"deletionPolicy": "Delete"}));
+    world.settle();
+    assert_eq!(owners(&world), 1);
+    assert_eq!(json!(world.cr.status)["deletionPolicy"], "Delete");
+    world.change(json!({"deletionProtection": true}));
+    world.settle();
+    assert_eq!(owners(&world), 0);
+    assert_eq!(world.cr.metadata.finalizers.as_deref().unwrap_or_default().len(), 1);
+}
+
+#[rstest]
+fn a_protected_instance_is_not_let_go() {
+    let mut world = running(Engine::Postgresql, json!({"deletionProtection": true}));
+    world.cr.metadata.deletion_timestamp = Some(world.now.clone());
+    assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), reason::DELETION_PROTECTED);
+    world.change(json!({"deletionProtection": false}));
+    assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
+}
+
+#[rstest]
+#[case(Engine::Postgresql, "data_directory", "belong to the operator")]
+#[case(Engine::Postgresql, "work_men", "did you mean 'work_mem'")]
+#[case(Engine::Postgresql, "Work_Mem", "is written 'work_mem'")]
+#[case(Engine::Mysql, "datadir", "belong to the operator")]
+#[case(Engine::Mysql, "skip-grant-tables", "authentication")]
+#[case(Engine::Mariadb, "max-connections", "is written 'max_connections'")]
+fn parameters_are_refused_by_name(#[case] engine: Engine, #[case] name: &str, #[case] why: &str) {
+    let mut world = World::new(engine, json!({"parameters": {name: "1"}}));
+    assert!(world.pass().writes.is_empty());
+    let (_, reason, message) = world.condition(STALLED).unwrap();
+    assert_eq!(reason, reason::INVALID_PARAMETER);
+    assert!(message.contains(name) && message.contains(why), "{message}");
+}
+
+#[rstest]
+fn a_dynamic_parameter_is_changed_without_a_restart() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
+    world.change(json!({"parameters": {"work_mem": "8MB"}}));
+    let plan = world.pass();
+    assert!(matches!(&plan.writes[..], [Write::Create(job)] if job.kind == Kind::Job), "{:?}", plan.writes);
+    assert_eq!(world.reason(RECONCILING), reason::UPDATING);
+    world.end_job("Complete", "", "");
+    world.settle();
+    assert!(json!(world.observed.config_map)["data"]["postgresql.conf"].as_str().unwrap().contains("work_mem = '8MB'"));
+    assert_eq!(json!(world.observed.stateful_set)["spec"]["template"], template);
+    assert!(world.observed.jobs.is_empty());
+    assert_eq!(world.reason(PARAMETERS_APPLIED), reason::APPLIED);
+}
+
+#[rstest]
+fn a_parameter_that_needs_it_restarts_the_server() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
+    world.change(json!({"parameters": {"max_connections": "77"}}));
+    assert_eq!(world.pass().status.pending_changes, ["max_connections"]);
+    world.end_job("Complete", "", "");
+    world.pass();
+    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
+}
+
+#[rstest]
+fn a_refused_value_changes_nothing_and_is_named() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    let (settings, status) = (json!(world.observed.config_map), world.condition(READY));
+    world.change(json!({"parameters": {"work_mem": "lots"}}));
+    world.pass();
+    world.end_job("Failed", "PodFailurePolicy", "invalid value for parameter \"work_mem\": \"lots\"");
+    world.settle();
+    assert_eq!(json!(world.observed.config_map), settings);
+    assert_eq!(world.condition(READY), status);
+    let (_, reason, message) = world.condition(STALLED).unwrap();
+    assert_eq!(reason, reason::PARAMETER_REJECTED);
+    assert!(message.contains("spec.parameters.work_mem") && message.contains("\"lots\""), "{message}");
+    world.change(json!({"parameters": null}));
+    world.settle();
+    assert_eq!(world.condition(STALLED), None);
+    assert!(world.observed.jobs.is_empty());
+}
+
+#[rstest]
+fn a_server_that_cannot_start_gets_better_settings_at_once() {
+    let mut world = World::new(Engine::Mariadb, json!({"parameters": {"innodb_flush_log_at_trx_commit": "maybe"}}));
+    world.pass();
+    let words = "[ERROR] /usr/sbin/mariadbd: Error while setting value 'maybe' to 'innodb_flush_log_at_trx_commit'";
+    world.pod(json!({"status": {"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 7, "message": words}}}]}}));
+    world.pass();
+    let (_, reason, message) = world.condition(READY).unwrap();
+    assert_eq!(reason, reason::PARAMETER_REJECTED);
+    assert!(message.contains("innodb_flush_log_at_trx_commit"), "{message}");
+    let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
+    world.change(json!({"parameters": null}));
+    let kinds: Vec<Kind> = world.pass().writes.iter().filter_map(|write| if let Write::Apply(object) = write { Some(object.kind) } else { None }).collect();
+    assert_eq!(kinds, [Kind::ConfigMap, Kind::StatefulSet]);
+    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
+}
+
+#[rstest]
+fn a_changed_password_is_changed_inside_first() {
+    let mut world = World::new(Engine::Mysql, json!({"credentialsSecret": {"name": "mine"}}));
+    world.observed.credentials = Some(credentials(&[("username", "app"), ("password", "one")]));
+    world.pass();
+    world.serve();
+    world.settle();
+    world.observed.credentials = Some(credentials(&[("password", "two")]));
+    world.pass();
+    let plan = world.pass();
+    assert!(plan.writes.is_empty());
+    assert_eq!(world.observed.jobs.len(), 1);
+    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), "one");
+    world.end_job("Complete", "", "");
+    world.settle();
+    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), "two");
+    assert!(World::secret_text(world.observed.binding.as_ref(), "uri").contains(":two@"));
+    assert!(world.observed.jobs.is_empty());
+}
+
+#[rstest]
+#[case(None, reason::CREDENTIALS_NOT_FOUND)]
+#[case(Some(&[("username", "app")][..]), reason::CREDENTIALS_INVALID)]
+#[case(Some(&[("password", "")][..]), reason::CREDENTIALS_INVALID)]
+#[case(Some(&[("password", "line\n")][..]), reason::CREDENTIALS_INVALID)]
+#[case(Some(&[("username", "other"), ("password", "x")][..]), reason::CREDENTIALS_INVALID)]
+fn unusable_credentials_make_nothing(#[case] secret: Option<&[(&str, &str)]>, #[case] expected: &str) {
+    let mut world = World::new(Engine::Postgresql, json!({"credentialsSecret": {"name": "mine"}}));
+    world.observed.credentials = secret.map(credentials);
+    let plan = world.pass();
+    assert!(plan.writes.is_empty() && plan.requeue.is_some());
+    assert_eq!(world.reason(STALLED), expected);
+}
+
+#[rstest]
+fn a_lost_binding_is_made_again_and_keyed() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.observed.binding = None;
+    world.pass();
+    assert_eq!(world.pass().writes.len(), 1, "a Job makes the password true");
+    world.end_job("Complete", "", "");
+    world.settle();
+    assert!(world.observed.jobs.is_empty());
+}
+
+#[rstest]
+fn lost_administrator_credentials_restart_the_server_to_be_keyed() {
+    let mut world = running(Engine::Mariadb, json!({}));
+    let kept = World::secret_text(world.observed.binding.as_ref(), "password");
+    let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
+    world.observed.admin = None;
+    world.pass();
+    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
+    assert_eq!(World::secret_text(world.observed.admin.as_ref(), "password"), kept);
+}
+
+#[rstest]
+#[case(json!({"engine": "mariadb"}), "minidbaas.dev/engine")]
+#[case(json!({"database": "other"}), "minidbaas.dev/database")]
+#[case(json!({"username": "other"}), "minidbaas.dev/username")]
+fn retained_data_of_another_kind_is_left_alone(#[case] spec: Value, #[case] annotation: &str) {
+    let mut world = running(Engine::Mysql, json!({}));
+    world.delete_and_apply_again();
+    world.change(spec);
+    assert!(world.observed.claim.as_ref().unwrap().metadata.annotations.as_ref().unwrap().contains_key(annotation));
+    assert!(world.pass().writes.is_empty());
+    let stalled = world.reason(STALLED);
+    assert!([reason::RETAINED_DATA_MISMATCH, reason::MAJOR_VERSION_CHANGE].contains(&stalled.as_str()), "{stalled}");
+}
+
+#[rstest]
+#[case("16", reason::MAJOR_VERSION_CHANGE)]
+#[case("17.1", reason::VERSION_DOWNGRADE)]
+#[case("17.9", reason::UNKNOWN_VERSION)]
+fn versions_move_forward_within_a_major(#[case] version: &str, #[case] expected: &str) {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.edit_claim(json!({"metadata": {"annotations": {"minidbaas.dev/version": "17.5"}}}));
+    world.change(json!({"version": version}));
+    assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), expected);
+    assert_eq!(world.reason(READY), reason::RUNNING);
+}
+
+#[rstest]
+fn strangers_are_not_taken_over() {
+    let stranger = json!({"metadata": {"name": "shop", "uid": "x"}});
+    let ours = json!({"metadata": {"name": "shop", "uid": "x", "labels": our_labels(), "ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop", "uid": "former"}]}});
+    for (object, expected) in [(stranger, reason::NAME_TAKEN), (ours, reason::WAITING_FOR_DELETION)] {
+        let mut worlds: Vec<World> = (0..4).map(|_| World::new(Engine::Postgresql, json!({}))).collect();
+        worlds[0].observed.service = Some(serde_json::from_value(object.clone()).unwrap());
+        worlds[1].observed.claim = Some(serde_json::from_value(object.clone()).unwrap());
+        worlds[2].observed.binding = Some(serde_json::from_value(object.clone()).unwrap());
+        worlds[3].observed.stateful_set = Some(serde_json::from_value(object).unwrap());
+        for mut world in worlds {
+            assert!(world.pass().writes.is_empty());
+            assert_eq!(world.reason(READY), expected);
+        }
+    }
+}
+
+#[rstest]
+#[case(json!({"storage": {"className": "none"}}), Class::Missing, reason::STORAGE_CLASS_NOT_FOUND)]
+#[case(json!({"version": "9.9"}), Class::Unread, reason::UNKNOWN_VERSION)]
+#[case(json!({"resources": {"limits": {"memory": "1Mi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
+#[case(json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2Gi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
+fn what_cannot_be_makes_nothing(#[case] spec: Value, #[case] class: Class, #[case] expected: &str) {
+    let mut world = World::new(Engine::Postgresql, spec);
+    world.observed.storage_class = class;
+    assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), expected);
+}
+
+#[rstest]
+fn a_volume_grows_by_one_patch() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.change(json!({"storage": {"size": "2Gi"}}));
+    let plan = world.pass();
+    assert!(matches!(&plan.writes[..], [Write::Patch(claim)] if claim.kind == Kind::PersistentVolumeClaim));
+    world.pass();
+    assert_eq!(world.reason(STORAGE_READY), reason::RESIZING);
+    world.serve();
+    world.settle();
+    assert_eq!(world.reason(STORAGE_READY), reason::BOUND);
+    world.change(json!({"storage": {"size": "3Gi"}}));
+    world.observed.storage_class = Class::Found { name: "fast".into(), can_grow: false };
+    assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), reason::STORAGE_CLASS_CANNOT_GROW);
+}
+
+#[rstest]
+fn a_lost_volume_is_not_replaced_by_an_empty_one() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.observed.claim = None;
+    assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), reason::VOLUME_LOST);
+}
+
+#[rstest]
+fn a_paused_instance_is_reported_and_not_written() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.cr.metadata.annotations = Some([("minidbaas.dev/paused".to_owned(), "true".to_owned())].into());
+    world.observed.service = None;
+    assert!(world.pass().writes.is_empty());
+}
+
+#[rstest]
+#[case(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient memory.", "lastTransitionTime": "2020-01-01T00:00:00Z"}]}), reason::UNSCHEDULABLE, "spec.resources.requests.memory")]
+#[case(json!({"phase": "Pending", "initContainerStatuses": [{"name": "prepare", "image": "postgres:0", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}), reason::IMAGE_PULL_FAILED, "postgres:0")]
+#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}), reason::OUT_OF_MEMORY, "spec.resources.limits.memory")]
+#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": "LOG:  x\nFATAL:  the disk is full\n"}}}]}), reason::CRASH_LOOP, "the disk is full")]
+fn troubles_of_the_pod_are_explained(#[case] status: Value, #[case] expected: &str, #[case] said: &str) {
+    let mut world = World::new(Engine::Postgresql, json!({}));
+    world.pass();
+    world.pod(json!({"status": status}));
+    world.pass();
+    let (_, reason, message) = world.condition(READY).unwrap();
+    assert_eq!(reason, expected);
+    assert!(message.contains(said), "{message}");
+    assert_eq!(world.reason(STALLED), expected);
+}
+
+#[rstest]
+#[case("create Pod shop-0 in StatefulSet shop failed error: pods \"shop-0\" is forbidden: exceeded quota: q, requested: limits.memory=256Mi", reason::QUOTA_EXCEEDED)]
+#[case("create Pod shop-0 failed error: pods \"shop-0\" is forbidden: violates PodSecurity \"restricted:latest\": x", reason::POD_FORBIDDEN)]
+fn a_pod_that_may_not_be_is_explained(#[case] warning: &str, #[case] expected: &str) {
+    let mut world = World::new(Engine::Postgresql, json!({}));
+    world.pass();
+    world.observed.warning = Some(warning.to_owned());
+    world.pass();
+    assert_eq!(world.reason(READY), expected);
+}
