@@ -12,6 +12,7 @@
 volume=/var/lib/minidbaas
 data=$volume/data
 new=$volume/data.new
+id=$(<"$secret/id")
 
 # The server's own settings count from the beginning, because some cannot be changed later (innodb_page_size,
 # lower_case_table_names). These arguments come after them: no network, a log in $log, nothing that runs by itself.
@@ -79,6 +80,7 @@ build() {
 rekey() {
     refused() { grep -qE '^ERROR: [0-9]+|MY-000061' "$log"; }
     [ "$engine" = MariaDB ] || arguments+=(--mysqlx=OFF)
+    : >"$log"
     "$program" "${arguments[@]}" --init-file=<(
         session
         echo "SET SESSION TRANSACTION READ WRITE;"
@@ -108,7 +110,7 @@ rm -rf "$new"
 if [ ! -e "$data" ]; then
     build
     mark version "$engine $series"
-    mark credentials-id "$(<"$secret/id")" # whose passwords the database has
+    mark credentials-id "$id" # whose passwords the database has
     mv -T "$new" "$data"
     sync -f "$volume"
     exit
@@ -120,7 +122,7 @@ fi
 chmod 0700 "$data"
 rm -f "$data"/*.pid /run/mysqld/*.sock /run/mysqld/*.sock.lock /run/mysqld/*.pid # of a killed server
 
-if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$(<"$secret/id")" ]; then
+if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
     rekey
-    mark credentials-id "$(<"$secret/id")"
+    mark credentials-id "$id"
 fi

@@ -21,6 +21,7 @@ settings=/etc/minidbaas/postgresql.conf
 work=$(mktemp -d /tmp/prepare.XXXXXX) # also the place of the temporary server's socket: nobody else may enter
 log=$work/log
 server=
+id=$(<"$secret/id")
 
 leave() {
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || :
@@ -36,8 +37,8 @@ fail() {
 
 # fail_with [FILE]: what the user reads is the end of this output: the engine's own words, without those after them.
 fail_with() {
-    grep -vE 'child process exited|initdb: removing|is shut(ting)? down|received (fast|immediate) shutdown|^$' "${1:-$log}" |
-        sed -E 's/^psql:[^ ]+ //' | tail -n 12 >&2 || :
+    grep -vE 'child process exited|initdb: removing|is shut(ting)? down|received (fast|immediate) shutdown|contains errors|^Aborted|^$' \
+        "${1:-$log}" | sed -E 's/^psql:[^ ]+ //; s/^LOG: +//' | tail -n 12 >&2 || :
     exit 1
 }
 
@@ -106,7 +107,7 @@ SQL
 # The mark says whose passwords the database has. It is written when they are on the disk.
 mark() {
     sync -f "$volume"
-    cp "$secret/id" "$volume/credentials-id.new"
+    echo "$id" >"$volume/credentials-id.new"
     sync -f "$volume"
     mv "$volume/credentials-id.new" "$volume/credentials-id"
     sync -f "$volume"
@@ -137,7 +138,7 @@ chmod 0700 "$data"            # the kubelet opens volumes to the group; the serv
 rm -f "$data/postmaster.pid"  # of a killed server, whose number may be another process' in the new container
 : >"$data/postgresql.auto.conf" # what apply.sh changed while the server ran; the mounted settings have it by now
 
-if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$(<"$secret/id")" ]; then
+if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
     # With the real settings: recovery after a crash needs what they say about replication slots, prepared transactions
     # and libraries with own WAL records.
     start_server "$data" -c config_file="$settings"
