@@ -28,19 +28,24 @@ seconds() {
   if [ $s -lt 60 ]; then echo "$s.$(($1 % 1000 / 100)) s"; else echo "$((s / 60)) min $((s % 60)) s"; fi
 }
 
-# start JOB COMMAND…: runs in the background into its own log; dies with this script, whatever kills that.
+# start JOB COMMAND…: runs in the background into its own log; ends with this script, whatever ends that. The exit status goes to
+# a file: the shell forgets it, and the process id may be another's, when `finish` comes minutes later.
 start() {
   local job=$1
   shift
   mkdir -p "$cache/log"
-  setpriv --pdeathsig TERM -- "$@" </dev/null >"$cache/log/$job.log" 2>&1 &
+  rm -f "$cache/log/$job.status"
+  # shellcheck disable=SC2016
+  setpriv --pdeathsig TERM -- setsid bash -c 'trap "trap - TERM; kill 0" TERM; "$@" & wait $!; echo $? >"$0"' \
+    "$cache/log/$job.status" "$@" \
+    </dev/null >"$cache/log/$job.log" 2>&1 &
   job_pid[$job]=$! job_began[$job]=$(now_ms)
 }
 
 # finish JOB: waits for it, with a sign of life every 20 seconds.
 finish() {
-  local job=$1 log=$cache/log/$1.log pid=${job_pid[$1]} ticks=0
-  while kill -0 "$pid" 2>/dev/null; do
+  local job=$1 log=$cache/log/$1.log status=$cache/log/$1.status ticks=0
+  while [ ! -s "$status" ] && kill -0 "${job_pid[$job]}" 2>/dev/null; do
     sleep 0.2
     ticks=$((ticks + 1))
     if [ $((ticks % 100)) = 0 ]; then
@@ -49,7 +54,7 @@ finish() {
     fi
   done
   unset "job_pid[$job]"
-  wait "$pid" || {
+  [ "$(cat "$status" 2>/dev/null)" = 0 ] || {
     printf '\n' >&2
     tail -n 20 "$log" >&2
     die "$job failed; the whole log: $log"
@@ -58,6 +63,8 @@ finish() {
 
 # Ends the jobs that still run, when the script ends early.
 end_jobs() {
-  local pid
-  for pid in "${job_pid[@]}"; do kill "$pid" 2>/dev/null || true; done
+  local job
+  for job in "${!job_pid[@]}"; do
+    [ -s "$cache/log/$job.status" ] || kill "${job_pid[$job]}" 2>/dev/null || true
+  done
 }
