@@ -1,1 +1,11 @@
-//! x
+//! What every story needs: the cluster, a namespace of its own, resources, clients, and a good explanation of a failure.
+
+pub mod audit;
+pub mod client;
+pub mod cluster;
+pub mod kstatus;
+pub mod space;
+
+pub use client::Database;
+pub use cluster::Cluster;
+pub use space::Space;

@@ -65,6 +65,10 @@ pub trait Engine: Sync {
     fn unwritable(&self, value: &str) -> Option<&'static str>;
     /// The settings file.
     fn render(&self, settings: &Settings) -> String;
+    /// Whether names such as `extension.setting` are taken although the table does not list them.
+    fn knows_extension_settings(&self) -> bool;
+    /// What marks a line of the server's log as an error.
+    fn error_marks(&self) -> &'static [&'static str];
     /// The setting that the server complains about in its last words, and the line in which it does.
     fn complaint(&self, last_words: &str) -> Option<(String, String)>;
 }

@@ -27,7 +27,7 @@ fn effect(engine: &dyn Engine, name: &str) -> Option<Effect> {
 
 /// Settings of extensions ("pg_stat_statements.max") are not in the table; the engine takes any such name.
 fn is_extension(engine: &dyn Engine, name: &str) -> bool {
-    engine.uri_scheme() == "postgresql"
+    engine.knows_extension_settings()
         && name.split('.').count() == 2
         && name.split('.').all(|part| {
             !part.is_empty()

@@ -25,6 +25,7 @@ impl Engine for Mysql {
     }
     fn files(&self) -> Vec<(&'static str, &'static str)> {
         vec![
+            ("common.sh", include_str!("scripts/mysql_family/common.sh")),
             (
                 "prepare.sh",
                 include_str!("scripts/mysql_family/prepare.sh"),
@@ -76,6 +77,12 @@ impl Engine for Mysql {
     }
     fn render(&self, settings: &Settings) -> String {
         mysql_family::render("mysqld", BASE, settings)
+    }
+    fn knows_extension_settings(&self) -> bool {
+        false
+    }
+    fn error_marks(&self) -> &'static [&'static str] {
+        mysql_family::ERROR_MARKS
     }
     fn complaint(&self, last_words: &str) -> Option<(String, String)> {
         mysql_family::complaint(last_words)

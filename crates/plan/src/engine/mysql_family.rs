@@ -120,6 +120,9 @@ const FORBIDDEN: [(&[&str], &str); 5] = [
     ),
 ];
 
+/// What marks a line of the server's log as an error.
+pub const ERROR_MARKS: &[&str] = &["[ERROR]", "Can't "];
+
 /// Why a setting may not be set by a user, if so.
 pub fn forbidden(name: &str) -> Option<&'static str> {
     FORBIDDEN

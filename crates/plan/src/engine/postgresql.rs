@@ -202,6 +202,12 @@ impl Engine for Postgresql {
             .map(|(name, value)| format!("{name} = '{}'\n", quoted(value)));
         BASE.to_owned() + &lines.collect::<String>()
     }
+    fn knows_extension_settings(&self) -> bool {
+        true
+    }
+    fn error_marks(&self) -> &'static [&'static str] {
+        &["FATAL:", "PANIC:", "ERROR:"]
+    }
     fn complaint(&self, last_words: &str) -> Option<(String, String)> {
         let bears = [
             ("unrecognized configuration parameter", '"'),

@@ -188,7 +188,7 @@ pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble
                 ),
                 None => trouble(
                     reason::CRASH_LOOP,
-                    format!("{} ends again and again, with exit code {}: {}. `kubectl logs {} -c {} --previous` shows more.", engine.title(), end.exit_code, sentence(last_line(words)), pod.metadata.name.as_deref().unwrap_or_default(), container.name),
+                    format!("{} ends again and again, with exit code {}: {}. `kubectl logs {} -c {} --previous` shows more.", engine.title(), end.exit_code, sentence(last_error(engine, words)), pod.metadata.name.as_deref().unwrap_or_default(), container.name),
                 ),
             }
         })
@@ -284,9 +284,14 @@ fn sentence(text: &str) -> String {
     }
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
+/// The last line that the engine marks as an error, else the last line. "Aborting" only says that there was one.
+fn last_error<'a>(engine: &dyn Engine, text: &'a str) -> &'a str {
+    let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
+    let marked = |line: &&str| {
+        engine.error_marks().iter().any(|mark| line.contains(mark)) && !line.ends_with("Aborting")
+    };
+    lines()
+        .find(marked)
+        .or_else(|| lines().next())
         .unwrap_or_default()
 }

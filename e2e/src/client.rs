@@ -1,0 +1,193 @@
+//! The engines' own clients, in a pod of the story's namespace, with nothing but the binding Secret's `uri`.
+
+use anyhow::{Context, Result, bail};
+use api::Engine;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+use serde_json::json;
+
+use crate::Space;
+use crate::cluster::output;
+
+/// A way to ask one database questions.
+pub struct Database<'a> {
+    space: &'a Space,
+    engine: Engine,
+    uri: String,
+    pod: String,
+}
+
+impl<'a> Database<'a> {
+    /// Reads the binding of an instance and starts a client pod, if there is none yet.
+    pub async fn bound(space: &'a Space, engine: Engine, instance: &str) -> Result<Self> {
+        let uri = secret(space, instance, "uri").await?;
+        Self::with_uri(space, engine, uri).await
+    }
+
+    /// A client for this URI.
+    pub async fn with_uri(space: &'a Space, engine: Engine, uri: String) -> Result<Self> {
+        let pod = format!("client-{}", engine.name());
+        let maps: Api<ConfigMap> =
+            Api::namespaced(space.cluster.client.clone(), "minidbaas-system");
+        let catalog = maps
+            .get(api::names::CATALOG)
+            .await?
+            .data
+            .unwrap_or_default();
+        let version = catalog
+            .get(&format!("{}.default", engine.name()))
+            .context("no default version")?;
+        let image = catalog
+            .get(&format!("{}.{version}", engine.name()))
+            .context("no image")?;
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
+            "spec": {
+                "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{
+                    "name": "client", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "infinity"],
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                }],
+            },
+        });
+        space.apply(&object.to_string()).await?;
+        space
+            .kubectl(
+                &[
+                    "wait",
+                    "--for=condition=Ready",
+                    "--timeout=120s",
+                    &format!("pod/{pod}"),
+                ],
+                "",
+            )
+            .await?;
+        Ok(Database {
+            space,
+            engine,
+            uri,
+            pod,
+        })
+    }
+
+    /// The same client with another password.
+    pub fn with_password(&self, password: &str) -> Database<'a> {
+        let (before, rest) = self.uri.split_once("://").unwrap_or_default();
+        let (user_info, host) = rest.split_once('@').unwrap_or_default();
+        let user = user_info.split(':').next().unwrap_or_default();
+        let uri = format!("{before}://{user}:{}@{host}", encoded(password));
+        Database {
+            space: self.space,
+            engine: self.engine,
+            uri,
+            pod: self.pod.clone(),
+        }
+    }
+
+    /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
+    pub async fn sql(&self, sql: &str) -> Result<String> {
+        // The URI goes through standard input: neither an argument list nor a log shows a password.
+        let (command, input) = match self.engine {
+            Engine::Postgresql => ("read -r uri; PGCONNECT_TIMEOUT=10 exec psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1".to_owned(), format!("{}\n{sql}\n", self.uri)),
+            Engine::Mysql | Engine::Mariadb => {
+                let client = if self.engine == Engine::Mysql { "mysql" } else { "mariadb" };
+                let options = self.options()?;
+                let command = format!(
+                    "IFS= read -r n; f=$(mktemp); while [ $n -gt 0 ]; do IFS= read -r l; printf '%s\\n' \"$l\" >>$f; n=$((n-1)); done; \
+                     {client} --defaults-extra-file=$f --batch --skip-column-names; s=$?; rm $f; exit $s"
+                );
+                (command, format!("{}\n{options}{sql}\n", options.lines().count()))
+            }
+        };
+        let kubeconfig = format!("--kubeconfig={}", self.space.cluster.kubeconfig.display());
+        let arguments = [
+            kubeconfig.as_str(),
+            "-n",
+            &self.space.name,
+            "exec",
+            "-i",
+            &self.pod,
+            "--",
+            "sh",
+            "-c",
+            &command,
+        ];
+        let output = output("kubectl", &arguments, &input).await?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned())
+    }
+
+    /// An option file with the parts of the URI, decoded: these clients take no URI.
+    fn options(&self) -> Result<String> {
+        let (_, rest) = self.uri.split_once("://").context("no scheme")?;
+        let (user_info, rest) = rest.split_once('@').context("no user")?;
+        let (user, password) = user_info.split_once(':').context("no password")?;
+        let (address, database) = rest.split_once('/').context("no database")?;
+        let (host, port) = address.split_once(':').context("no port")?;
+        let quoted = |text: &str| -> Result<String> {
+            Ok(format!(
+                "\"{}\"",
+                decoded(text)?.replace('\\', "\\\\").replace('"', "\\\"")
+            ))
+        };
+        let tls = if self.engine == Engine::Mariadb {
+            "disable-ssl-verify-server-cert\n"
+        } else {
+            ""
+        };
+        Ok(format!(
+            "[client]\nhost={host}\nport={port}\nprotocol=tcp\nconnect-timeout=10\ndefault-character-set=utf8mb4\nuser={}\npassword={}\n{tls}[{}]\ndatabase={}\n",
+            quoted(user)?,
+            quoted(password)?,
+            if self.engine == Engine::Mysql {
+                "mysql"
+            } else {
+                "mariadb"
+            },
+            quoted(database)?
+        ))
+    }
+}
+
+/// A key of a Secret.
+pub async fn secret(space: &Space, name: &str, key: &str) -> Result<String> {
+    let secrets: Api<Secret> = Api::namespaced(space.cluster.client.clone(), &space.name);
+    let data = secrets.get(name).await?.data.unwrap_or_default();
+    let value = data
+        .get(key)
+        .with_context(|| format!("the Secret {name} has no key {key}"))?;
+    Ok(String::from_utf8(value.0.clone())?)
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+fn decoded(text: &str) -> Result<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'%' {
+            let (digits, tail) = tail.split_at_checked(2).context("an unfinished escape")?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits)?, 16)?);
+            rest = tail;
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    Ok(String::from_utf8(bytes)?)
+}

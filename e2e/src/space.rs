@@ -1,0 +1,240 @@
+//! A namespace for one story; it enforces restricted pods, and explains itself when the story fails.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use api::DatabaseInstance;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::{Cluster, kstatus};
+
+/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A namespace of its own.
+pub struct Space {
+    /// The cluster it is in.
+    pub cluster: Cluster,
+    /// Its name.
+    pub name: String,
+}
+
+/// Runs a story in a namespace of its own: prints what a person needs if it fails, deletes the namespace if it does not.
+pub async fn story<F: Future<Output = Result<()>>>(
+    name: &str,
+    tell: impl FnOnce(std::sync::Arc<Space>) -> F,
+) -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let space = std::sync::Arc::new(Space::make(cluster, name).await?);
+    let told = async {
+        tell(space.clone()).await?;
+        space.check_statuses().await
+    };
+    let result = told.await;
+    match &result {
+        Ok(()) => space.delete().await?,
+        Err(error) => {
+            eprintln!("story {name} failed: {error:#}");
+            eprintln!("{}", space.explain().await);
+        }
+    }
+    result
+}
+
+impl Space {
+    /// Makes the namespace, after deleting what an interrupted run has left of it.
+    pub async fn make(cluster: Cluster, name: &str) -> Result<Self> {
+        let space = Space {
+            cluster,
+            name: name.to_owned(),
+        };
+        space.delete().await?;
+        let namespaces: Api<Namespace> = Api::all(space.cluster.client.clone());
+        let namespace = serde_json::from_value(
+            json!({"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}),
+        )?;
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        Ok(space)
+    }
+
+    /// Deletes the namespace with all that is in it and waits until it is gone.
+    pub async fn delete(&self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
+        if namespaces.get_opt(&self.name).await?.is_none() {
+            return Ok(());
+        }
+        // Protection would hold the namespace; a story that failed may have left it on.
+        for instance in self.instances().list(&Default::default()).await? {
+            if instance.spec.deletion_protection {
+                let name = instance.metadata.name.unwrap_or_default();
+                self.patch(&name, json!({"deletionProtection": false}))
+                    .await?;
+            }
+        }
+        namespaces
+            .delete(&self.name, &DeleteParams::default())
+            .await?;
+        self.until("the namespace is gone", || async {
+            Ok(namespaces.get_opt(&self.name).await?.is_none())
+        })
+        .await
+    }
+
+    /// The instances of the namespace.
+    pub fn instances(&self) -> Api<DatabaseInstance> {
+        Api::namespaced(self.cluster.client.clone(), &self.name)
+    }
+
+    /// `kubectl apply` of an instance with this spec.
+    pub async fn apply_instance(&self, name: &str, spec: Value) -> Result<()> {
+        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name}, "spec": spec});
+        self.apply(&object.to_string()).await.map(|_| ())
+    }
+
+    /// `kubectl apply` of YAML or JSON.
+    pub async fn apply(&self, text: &str) -> Result<String> {
+        self.kubectl(&["apply", "-f", "-"], text).await
+    }
+
+    /// Merges a change into an instance's spec, as `kubectl patch` does.
+    pub async fn patch(&self, name: &str, spec: Value) -> Result<()> {
+        let patch = json!({"spec": spec}).to_string();
+        self.kubectl(
+            &[
+                "patch",
+                "dbinstance",
+                name,
+                "--type=merge",
+                "--patch",
+                &patch,
+            ],
+            "",
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// kubectl in this namespace.
+    pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let all: Vec<&str> = ["-n", self.name.as_str()]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        self.cluster.kubectl(&all, input).await
+    }
+
+    /// Waits until the check says yes.
+    pub async fn until<F: Future<Output = Result<bool>>>(
+        &self,
+        what: &str,
+        check: impl Fn() -> F,
+    ) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            if check().await.with_context(|| what.to_owned())? {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("after {PATIENCE:?} it is still not so that {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until the status speaks of the present spec, Ready is true and nothing is under way or stalled.
+    pub async fn until_settled(&self, name: &str) -> Result<DatabaseInstance> {
+        self.until(&format!("{name} is Ready and at rest"), || async {
+            let instance = self.instances().get(name).await?;
+            Ok(kstatus::is_current(&instance)
+                && kstatus::at_rest(&instance)
+                && kstatus::condition(&instance, "Ready").is_some_and(|c| c.status == "True"))
+        })
+        .await?;
+        Ok(self.instances().get(name).await?)
+    }
+
+    /// Waits until a condition has this status and reason, for the present spec; returns its message.
+    pub async fn until_condition(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> Result<String> {
+        self.until(
+            &format!("{name} has the condition {type_}={status} {reason}"),
+            || async {
+                let instance = self.instances().get(name).await?;
+                let condition = kstatus::condition(&instance, type_);
+                Ok(kstatus::is_current(&instance)
+                    && condition.is_some_and(|c| c.status == status && c.reason == reason))
+            },
+        )
+        .await?;
+        let instance = self.instances().get(name).await?;
+        Ok(kstatus::condition(&instance, type_)
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default())
+    }
+
+    /// Every status in the namespace keeps the contract.
+    pub async fn check_statuses(&self) -> Result<()> {
+        for instance in self.instances().list(&Default::default()).await? {
+            kstatus::check(&instance)?;
+        }
+        Ok(())
+    }
+
+    /// The objects, their conditions, the last Events, and logs.
+    pub async fn explain(&self) -> String {
+        let mut text = String::new();
+        let commands: [&[&str]; 5] = [
+            &[
+                "get",
+                "dbinstances,statefulsets,pods,pvc,jobs,secrets",
+                "-o",
+                "wide",
+            ],
+            &[
+                "get",
+                "dbinstances",
+                "-o",
+                "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{\"\\n\"}{end}{end}",
+            ],
+            &["get", "events", "--sort-by=.lastTimestamp"],
+            &[
+                "logs",
+                "-l",
+                "app.kubernetes.io/managed-by=minidbaas",
+                "--all-containers",
+                "--prefix",
+                "--tail=20",
+            ],
+            &[
+                "-n",
+                "minidbaas-system",
+                "logs",
+                "deployment/minidbaas",
+                "--tail=40",
+            ],
+        ];
+        for command in commands {
+            let said = self
+                .kubectl(command, "")
+                .await
+                .unwrap_or_else(|error| format!("{error:#}"));
+            let lines: Vec<&str> = said.lines().collect();
+            text += &format!(
+                "--- kubectl {}\n{}\n",
+                command.join(" "),
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            );
+        }
+        text
+    }
+}
