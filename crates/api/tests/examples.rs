@@ -25,8 +25,13 @@ fn every_example_is_understood_to_the_last_field() {
                 if value.get("kind").and_then(Value::as_str) != Some("DatabaseInstance") {
                     continue;
                 }
-                let instance: DatabaseInstance = serde_yaml::from_value(value.clone()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                understood(&value, &serde_yaml::to_value(&instance).unwrap(), &path.display().to_string());
+                let instance: DatabaseInstance = serde_yaml::from_value(value.clone())
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                understood(
+                    &value,
+                    &serde_yaml::to_value(&instance).unwrap(),
+                    &path.display().to_string(),
+                );
                 instances += 1;
             }
         }
@@ -39,7 +44,12 @@ fn understood(written: &Value, read: &Value, place: &str) {
     if let (Value::Mapping(written), Value::Mapping(read)) = (written, read) {
         for (key, value) in written {
             let place = format!("{place}: {key:?}");
-            understood(value, read.get(key).unwrap_or_else(|| panic!("{place} is not a field")), &place);
+            understood(
+                value,
+                read.get(key)
+                    .unwrap_or_else(|| panic!("{place} is not a field")),
+                &place,
+            );
         }
     }
 }

@@ -86,10 +86,10 @@ fn pod_spec(subject: &Subject<'_>) -> Value {
     if let Some(volumes) = spec["volumes"].as_array_mut() {
         volumes.push(json!({"name": "data", "persistentVolumeClaim": {"claimName": subject.name}}));
     }
-    if let (Some(scheduling), Some(spec)) = (&subject.cr.spec.scheduling, spec.as_object_mut()) {
-        if let Value::Object(fields) = json!(scheduling) {
-            spec.extend(fields);
-        }
+    if let (Value::Object(fields), Some(spec)) =
+        (json!(subject.cr.spec.scheduling), spec.as_object_mut())
+    {
+        spec.extend(fields);
     }
     spec
 }

@@ -128,10 +128,10 @@ fn patch_claim(
         change["metadata"]["ownerReferences"] = owners;
     }
     let mut annotations = pvc::annotations(subject);
-    if !version_runs(subject, observed) {
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.remove(ANNOTATION_VERSION);
-        }
+    if !version_runs(subject, observed)
+        && let Some(annotations) = annotations.as_object_mut()
+    {
+        annotations.remove(ANNOTATION_VERSION);
     }
     if !in_force(&annotations, &json!(claim.metadata.annotations)) {
         change["metadata"]["annotations"] = annotations;

@@ -138,7 +138,7 @@ fn crashed(
     match (waits, now, before) {
         (Some("CrashLoopBackOff"), _, Some(end)) => Some(end),
         (_, Some(end), _) => Some(end),
-        (_, None, Some(end)) if container.restart_count > 1 && container.ready != true => Some(end),
+        (_, None, Some(end)) if container.restart_count > 1 && !container.ready => Some(end),
         _ => None,
     }
 }

@@ -20,6 +20,14 @@ pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Su
     let spec = &cr.spec;
     let engine = engine::of(spec.engine);
     let name = cr.metadata.name.as_deref().unwrap_or_default();
+    // First: of another engine's data the version means nothing.
+    same_as_retained(
+        observed,
+        name,
+        ANNOTATION_ENGINE,
+        "spec.engine",
+        spec.engine.name(),
+    )?;
     let (version, image) = version_and_image(cr, engine, observed)?;
     parameters::check(engine, &spec.parameters)?;
     let database = spec
@@ -140,12 +148,10 @@ fn resources(cr: &DatabaseInstance, engine: &dyn Engine) -> Decision<Value> {
                 .as_str()
                 .and_then(crate::quantity::thousandths)
         };
-        if let (Some(request), Some(limit)) = (value("requests"), value("limits")) {
-            if request > limit {
-                return refuse(format!(
-                    "spec.resources.requests.{name} is greater than spec.resources.limits.{name}. Raise the limit, or lower the request."
-                ));
-            }
+        if value("limits").is_some() && value("requests") > value("limits") {
+            return refuse(format!(
+                "spec.resources.requests.{name} is greater than spec.resources.limits.{name}. Raise the limit, or lower the request."
+            ));
         }
     }
     let least = engine.least_memory();
@@ -293,28 +299,20 @@ fn retained_data(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
             Ok(())
         };
     };
-    let expected = [
-        (ANNOTATION_ENGINE, "spec.engine", spec.engine.name()),
-        (
-            ANNOTATION_DATABASE,
-            "spec.database",
-            subject.database.as_str(),
-        ),
-        (ANNOTATION_USERNAME, "spec.username", spec.username.as_str()),
-    ];
-    for (annotation, field, wanted) in expected {
-        if let Some(found) =
-            facts::annotation(&claim.metadata, annotation).filter(|found| *found != wanted)
-        {
-            return Err(Invalid::surroundings(
-                reason::RETAINED_DATA_MISMATCH,
-                format!(
-                    "{field} is {wanted}, but the retained volume {} was made with {found}. Create the instance with {field}: {found}, or under another name, or delete the PersistentVolumeClaim if its data is not needed.",
-                    subject.name
-                ),
-            ));
-        }
-    }
+    same_as_retained(
+        observed,
+        subject.name,
+        ANNOTATION_DATABASE,
+        "spec.database",
+        &subject.database,
+    )?;
+    same_as_retained(
+        observed,
+        subject.name,
+        ANNOTATION_USERNAME,
+        "spec.username",
+        &spec.username,
+    )?;
     if facts::requested(claim).and_then(bytes) > bytes(&spec.storage.size.0) {
         return Err(Invalid::spec(
             reason::STORAGE_SHRINKS,
@@ -328,4 +326,27 @@ fn retained_data(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
         ));
     }
     Ok(())
+}
+
+/// What a retained volume says of its data must be what the spec asks for.
+fn same_as_retained(
+    observed: &Observed,
+    name: &str,
+    annotation: &str,
+    field: &str,
+    wanted: &str,
+) -> Decision<()> {
+    let claim = observed.claim.as_ref();
+    match claim
+        .and_then(|claim| facts::annotation(&claim.metadata, annotation))
+        .filter(|found| *found != wanted)
+    {
+        None => Ok(()),
+        Some(found) => Err(Invalid::surroundings(
+            reason::RETAINED_DATA_MISMATCH,
+            format!(
+                "{field} is {wanted}, but the retained volume {name} was made with {found}. Create the instance with {field}: {found}, or under another name, or delete the PersistentVolumeClaim if its data is not needed."
+            ),
+        )),
+    }
 }

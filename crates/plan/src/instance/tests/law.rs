@@ -8,16 +8,22 @@ use super::world::World;
 use crate::{Kind, Write};
 
 fn engines() -> impl Strategy<Value = Engine> {
-    prop_oneof![Just(Engine::Postgresql), Just(Engine::Mysql), Just(Engine::Mariadb)]
+    prop_oneof![
+        Just(Engine::Postgresql),
+        Just(Engine::Mysql),
+        Just(Engine::Mariadb)
+    ]
 }
 
 fn changes() -> impl Strategy<Value = Value> {
     prop_oneof![
         (1_u32..40).prop_map(|size| json!({"storage": {"size": format!("{size}Gi")}})),
-        (600_u32..4000).prop_map(|memory| json!({"resources": {"limits": {"memory": format!("{memory}Mi")}}})),
+        (600_u32..4000)
+            .prop_map(|memory| json!({"resources": {"limits": {"memory": format!("{memory}Mi")}}})),
         proptest::bool::ANY.prop_map(|stopped| json!({"stopped": stopped})),
         proptest::bool::ANY.prop_map(|on| json!({"deletionProtection": on})),
-        prop_oneof![Just("Retain"), Just("Delete")].prop_map(|policy| json!({"deletionPolicy": policy})),
+        prop_oneof![Just("Retain"), Just("Delete")]
+            .prop_map(|policy| json!({"deletionPolicy": policy})),
         (1_u32..500).prop_map(|n| json!({"parameters": {"max_connections": n.to_string()}})),
         Just(json!({"parameters": null})),
         Just(json!({"network": {"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]}})),
@@ -31,7 +37,10 @@ fn changes() -> impl Strategy<Value = Value> {
 fn fulfil(world: &mut World) {
     for _ in 0..6 {
         world.settle();
-        world.observed.storage_class = crate::instance::Class::Found { name: "fast".into(), can_grow: true };
+        world.observed.storage_class = crate::instance::Class::Found {
+            name: "fast".into(),
+            can_grow: true,
+        };
         while !world.observed.jobs.is_empty() {
             world.end_job("Complete", "", "");
             world.settle();
@@ -45,6 +54,7 @@ fn fulfil(world: &mut World) {
 }
 
 proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
     #[test]
     fn a_plan_carried_out_leaves_nothing_to_do(engine in engines(), changes in proptest::collection::vec(changes(), 0..6)) {
         let mut world = World::new(engine, json!({}));

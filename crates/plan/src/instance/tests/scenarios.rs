@@ -16,7 +16,12 @@ fn running(engine: Engine, spec: Value) -> World {
     world.pass();
     world.serve();
     world.settle();
-    assert_eq!(world.reason(READY), reason::RUNNING, "{:?}", world.condition(READY));
+    assert_eq!(
+        world.reason(READY),
+        reason::RUNNING,
+        "{:?}",
+        world.condition(READY)
+    );
     world
 }
 
@@ -31,12 +36,17 @@ fn creation(#[case] engine: Engine) {
         .writes
         .iter()
         .map(|write| {
-            let (Write::Create(object) | Write::Apply(object)) = write else { panic!("{write:?}") };
+            let (Write::Create(object) | Write::Apply(object)) = write else {
+                panic!("{write:?}")
+            };
             let mut value = object.value.clone();
-            if let Some(data) = value["data"].as_object_mut() {
+            if let Some(data) = value.get_mut("data").and_then(Value::as_object_mut) {
                 data.retain(|key, _| !key.ends_with(".sh"));
             }
-            if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {
+            if let Some(annotations) = value
+                .pointer_mut("/metadata/annotations")
+                .and_then(Value::as_object_mut)
+            {
                 annotations.remove(api::names::ANNOTATION_HASH);
             }
             value
@@ -74,14 +84,21 @@ fn retained_data_comes_back_with_its_password() {
     assert_eq!(secrets_or_claims.count(), 0);
     world.serve();
     world.settle();
-    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), password);
+    assert_eq!(
+        World::secret_text(world.observed.binding.as_ref(), "password"),
+        password
+    );
     assert!(world.observed.jobs.is_empty());
 }
 
 #[rstest]
 fn the_delete_policy_owns_the_data_unless_it_is_protected() {
     let mut world = running(Engine::Postgresql, json!({}));
-    let owners = |world: &World| json!(world.observed.claim)["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
+    let owners = |world: &World| {
+        json!(world.observed.claim)["metadata"]["ownerReferences"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
     assert_eq!(owners(&world), 0);
     world.change(json!({"deletionPolicy": "Delete"}));
     world.settle();
@@ -90,7 +107,16 @@ fn the_delete_policy_owns_the_data_unless_it_is_protected() {
     world.change(json!({"deletionProtection": true}));
     world.settle();
     assert_eq!(owners(&world), 0);
-    assert_eq!(world.cr.metadata.finalizers.as_deref().unwrap_or_default().len(), 1);
+    assert_eq!(
+        world
+            .cr
+            .metadata
+            .finalizers
+            .as_deref()
+            .unwrap_or_default()
+            .len(),
+        1
+    );
 }
 
 #[rstest]
@@ -124,12 +150,24 @@ fn a_dynamic_parameter_is_changed_without_a_restart() {
     let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
     world.change(json!({"parameters": {"work_mem": "8MB"}}));
     let plan = world.pass();
-    assert!(matches!(&plan.writes[..], [Write::Create(job)] if job.kind == Kind::Job), "{:?}", plan.writes);
+    assert!(
+        matches!(&plan.writes[..], [Write::Create(job)] if job.kind == Kind::Job),
+        "{:?}",
+        plan.writes
+    );
     assert_eq!(world.reason(RECONCILING), reason::UPDATING);
     world.end_job("Complete", "", "");
     world.settle();
-    assert!(json!(world.observed.config_map)["data"]["postgresql.conf"].as_str().unwrap().contains("work_mem = '8MB'"));
-    assert_eq!(json!(world.observed.stateful_set)["spec"]["template"], template);
+    assert!(
+        json!(world.observed.config_map)["data"]["postgresql.conf"]
+            .as_str()
+            .unwrap()
+            .contains("work_mem = '8MB'")
+    );
+    assert_eq!(
+        json!(world.observed.stateful_set)["spec"]["template"],
+        template
+    );
     assert!(world.observed.jobs.is_empty());
     assert_eq!(world.reason(PARAMETERS_APPLIED), reason::APPLIED);
 }
@@ -142,7 +180,10 @@ fn a_parameter_that_needs_it_restarts_the_server() {
     assert_eq!(world.pass().status.pending_changes, ["max_connections"]);
     world.end_job("Complete", "", "");
     world.pass();
-    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
+    assert_ne!(
+        json!(world.observed.stateful_set)["spec"]["template"],
+        template
+    );
 }
 
 #[rstest]
@@ -151,13 +192,20 @@ fn a_refused_value_changes_nothing_and_is_named() {
     let (settings, status) = (json!(world.observed.config_map), world.condition(READY));
     world.change(json!({"parameters": {"work_mem": "lots"}}));
     world.pass();
-    world.end_job("Failed", "PodFailurePolicy", "invalid value for parameter \"work_mem\": \"lots\"");
+    world.end_job(
+        "Failed",
+        "PodFailurePolicy",
+        "invalid value for parameter \"work_mem\": \"lots\"",
+    );
     world.settle();
     assert_eq!(json!(world.observed.config_map), settings);
     assert_eq!(world.condition(READY), status);
     let (_, reason, message) = world.condition(STALLED).unwrap();
     assert_eq!(reason, reason::PARAMETER_REJECTED);
-    assert!(message.contains("spec.parameters.work_mem") && message.contains("\"lots\""), "{message}");
+    assert!(
+        message.contains("spec.parameters.work_mem") && message.contains("\"lots\""),
+        "{message}"
+    );
     world.change(json!({"parameters": null}));
     world.settle();
     assert_eq!(world.condition(STALLED), None);
@@ -166,7 +214,10 @@ fn a_refused_value_changes_nothing_and_is_named() {
 
 #[rstest]
 fn a_server_that_cannot_start_gets_better_settings_at_once() {
-    let mut world = World::new(Engine::Mariadb, json!({"parameters": {"innodb_flush_log_at_trx_commit": "maybe"}}));
+    let mut world = World::new(
+        Engine::Mariadb,
+        json!({"parameters": {"innodb_flush_log_at_trx_commit": "maybe"}}),
+    );
     world.pass();
     let words = "[ERROR] /usr/sbin/mariadbd: Error while setting value 'maybe' to 'innodb_flush_log_at_trx_commit'";
     world.pod(json!({"status": {"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
@@ -174,17 +225,37 @@ fn a_server_that_cannot_start_gets_better_settings_at_once() {
     world.pass();
     let (_, reason, message) = world.condition(READY).unwrap();
     assert_eq!(reason, reason::PARAMETER_REJECTED);
-    assert!(message.contains("innodb_flush_log_at_trx_commit"), "{message}");
+    assert!(
+        message.contains("innodb_flush_log_at_trx_commit"),
+        "{message}"
+    );
     let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
     world.change(json!({"parameters": null}));
-    let kinds: Vec<Kind> = world.pass().writes.iter().filter_map(|write| if let Write::Apply(object) = write { Some(object.kind) } else { None }).collect();
+    let kinds: Vec<Kind> = world
+        .pass()
+        .writes
+        .iter()
+        .filter_map(|write| {
+            if let Write::Apply(object) = write {
+                Some(object.kind)
+            } else {
+                None
+            }
+        })
+        .collect();
     assert_eq!(kinds, [Kind::ConfigMap, Kind::StatefulSet]);
-    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
+    assert_ne!(
+        json!(world.observed.stateful_set)["spec"]["template"],
+        template
+    );
 }
 
 #[rstest]
 fn a_changed_password_is_changed_inside_first() {
-    let mut world = World::new(Engine::Mysql, json!({"credentialsSecret": {"name": "mine"}}));
+    let mut world = World::new(
+        Engine::Mysql,
+        json!({"credentialsSecret": {"name": "mine"}}),
+    );
     world.observed.credentials = Some(credentials(&[("username", "app"), ("password", "one")]));
     world.pass();
     world.serve();
@@ -194,10 +265,16 @@ fn a_changed_password_is_changed_inside_first() {
     let plan = world.pass();
     assert!(plan.writes.is_empty());
     assert_eq!(world.observed.jobs.len(), 1);
-    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), "one");
+    assert_eq!(
+        World::secret_text(world.observed.binding.as_ref(), "password"),
+        "one"
+    );
     world.end_job("Complete", "", "");
     world.settle();
-    assert_eq!(World::secret_text(world.observed.binding.as_ref(), "password"), "two");
+    assert_eq!(
+        World::secret_text(world.observed.binding.as_ref(), "password"),
+        "two"
+    );
     assert!(World::secret_text(world.observed.binding.as_ref(), "uri").contains(":two@"));
     assert!(world.observed.jobs.is_empty());
 }
@@ -208,8 +285,14 @@ fn a_changed_password_is_changed_inside_first() {
 #[case(Some(&[("password", "")][..]), reason::CREDENTIALS_INVALID)]
 #[case(Some(&[("password", "line\n")][..]), reason::CREDENTIALS_INVALID)]
 #[case(Some(&[("username", "other"), ("password", "x")][..]), reason::CREDENTIALS_INVALID)]
-fn unusable_credentials_make_nothing(#[case] secret: Option<&[(&str, &str)]>, #[case] expected: &str) {
-    let mut world = World::new(Engine::Postgresql, json!({"credentialsSecret": {"name": "mine"}}));
+fn unusable_credentials_make_nothing(
+    #[case] secret: Option<&[(&str, &str)]>,
+    #[case] expected: &str,
+) {
+    let mut world = World::new(
+        Engine::Postgresql,
+        json!({"credentialsSecret": {"name": "mine"}}),
+    );
     world.observed.credentials = secret.map(credentials);
     let plan = world.pass();
     assert!(plan.writes.is_empty() && plan.requeue.is_some());
@@ -221,7 +304,11 @@ fn a_lost_binding_is_made_again_and_keyed() {
     let mut world = running(Engine::Postgresql, json!({}));
     world.observed.binding = None;
     world.pass();
-    assert_eq!(world.pass().writes.len(), 1, "a Job makes the password true");
+    assert_eq!(
+        world.pass().writes.len(),
+        1,
+        "a Job makes the password true"
+    );
     world.end_job("Complete", "", "");
     world.settle();
     assert!(world.observed.jobs.is_empty());
@@ -234,8 +321,14 @@ fn lost_administrator_credentials_restart_the_server_to_be_keyed() {
     let template = json!(world.observed.stateful_set)["spec"]["template"].clone();
     world.observed.admin = None;
     world.pass();
-    assert_ne!(json!(world.observed.stateful_set)["spec"]["template"], template);
-    assert_eq!(World::secret_text(world.observed.admin.as_ref(), "password"), kept);
+    assert_ne!(
+        json!(world.observed.stateful_set)["spec"]["template"],
+        template
+    );
+    assert_eq!(
+        World::secret_text(world.observed.admin.as_ref(), "password"),
+        kept
+    );
 }
 
 #[rstest]
@@ -246,10 +339,24 @@ fn retained_data_of_another_kind_is_left_alone(#[case] spec: Value, #[case] anno
     let mut world = running(Engine::Mysql, json!({}));
     world.delete_and_apply_again();
     world.change(spec);
-    assert!(world.observed.claim.as_ref().unwrap().metadata.annotations.as_ref().unwrap().contains_key(annotation));
+    assert!(
+        world
+            .observed
+            .claim
+            .as_ref()
+            .unwrap()
+            .metadata
+            .annotations
+            .as_ref()
+            .unwrap()
+            .contains_key(annotation)
+    );
     assert!(world.pass().writes.is_empty());
     let stalled = world.reason(STALLED);
-    assert!([reason::RETAINED_DATA_MISMATCH, reason::MAJOR_VERSION_CHANGE].contains(&stalled.as_str()), "{stalled}");
+    assert!(
+        [reason::RETAINED_DATA_MISMATCH, reason::MAJOR_VERSION_CHANGE].contains(&stalled.as_str()),
+        "{stalled}"
+    );
 }
 
 #[rstest]
@@ -269,8 +376,13 @@ fn versions_move_forward_within_a_major(#[case] version: &str, #[case] expected:
 fn strangers_are_not_taken_over() {
     let stranger = json!({"metadata": {"name": "shop", "uid": "x"}});
     let ours = json!({"metadata": {"name": "shop", "uid": "x", "labels": our_labels(), "ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop", "uid": "former"}]}});
-    for (object, expected) in [(stranger, reason::NAME_TAKEN), (ours, reason::WAITING_FOR_DELETION)] {
-        let mut worlds: Vec<World> = (0..4).map(|_| World::new(Engine::Postgresql, json!({}))).collect();
+    for (object, expected) in [
+        (stranger, reason::NAME_TAKEN),
+        (ours, reason::WAITING_FOR_DELETION),
+    ] {
+        let mut worlds: Vec<World> = (0..4)
+            .map(|_| World::new(Engine::Postgresql, json!({})))
+            .collect();
         worlds[0].observed.service = Some(serde_json::from_value(object.clone()).unwrap());
         worlds[1].observed.claim = Some(serde_json::from_value(object.clone()).unwrap());
         worlds[2].observed.binding = Some(serde_json::from_value(object.clone()).unwrap());
@@ -299,14 +411,19 @@ fn a_volume_grows_by_one_patch() {
     let mut world = running(Engine::Postgresql, json!({}));
     world.change(json!({"storage": {"size": "2Gi"}}));
     let plan = world.pass();
-    assert!(matches!(&plan.writes[..], [Write::Patch(claim)] if claim.kind == Kind::PersistentVolumeClaim));
+    assert!(
+        matches!(&plan.writes[..], [Write::Patch(claim)] if claim.kind == Kind::PersistentVolumeClaim)
+    );
     world.pass();
     assert_eq!(world.reason(STORAGE_READY), reason::RESIZING);
     world.serve();
     world.settle();
     assert_eq!(world.reason(STORAGE_READY), reason::BOUND);
     world.change(json!({"storage": {"size": "3Gi"}}));
-    world.observed.storage_class = Class::Found { name: "fast".into(), can_grow: false };
+    world.observed.storage_class = Class::Found {
+        name: "fast".into(),
+        can_grow: false,
+    };
     assert!(world.pass().writes.is_empty());
     assert_eq!(world.reason(STALLED), reason::STORAGE_CLASS_CANNOT_GROW);
 }
@@ -322,7 +439,8 @@ fn a_lost_volume_is_not_replaced_by_an_empty_one() {
 #[rstest]
 fn a_paused_instance_is_reported_and_not_written() {
     let mut world = running(Engine::Postgresql, json!({}));
-    world.cr.metadata.annotations = Some([("minidbaas.dev/paused".to_owned(), "true".to_owned())].into());
+    world.cr.metadata.annotations =
+        Some([("minidbaas.dev/paused".to_owned(), "true".to_owned())].into());
     world.observed.service = None;
     assert!(world.pass().writes.is_empty());
 }
@@ -332,7 +450,11 @@ fn a_paused_instance_is_reported_and_not_written() {
 #[case(json!({"phase": "Pending", "initContainerStatuses": [{"name": "prepare", "image": "postgres:0", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}), reason::IMAGE_PULL_FAILED, "postgres:0")]
 #[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}), reason::OUT_OF_MEMORY, "spec.resources.limits.memory")]
 #[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": "LOG:  x\nFATAL:  the disk is full\n"}}}]}), reason::CRASH_LOOP, "the disk is full")]
-fn troubles_of_the_pod_are_explained(#[case] status: Value, #[case] expected: &str, #[case] said: &str) {
+fn troubles_of_the_pod_are_explained(
+    #[case] status: Value,
+    #[case] expected: &str,
+    #[case] said: &str,
+) {
     let mut world = World::new(Engine::Postgresql, json!({}));
     world.pass();
     world.pod(json!({"status": status}));
@@ -344,8 +466,14 @@ fn troubles_of_the_pod_are_explained(#[case] status: Value, #[case] expected: &s
 }
 
 #[rstest]
-#[case("create Pod shop-0 in StatefulSet shop failed error: pods \"shop-0\" is forbidden: exceeded quota: q, requested: limits.memory=256Mi", reason::QUOTA_EXCEEDED)]
-#[case("create Pod shop-0 failed error: pods \"shop-0\" is forbidden: violates PodSecurity \"restricted:latest\": x", reason::POD_FORBIDDEN)]
+#[case(
+    "create Pod shop-0 in StatefulSet shop failed error: pods \"shop-0\" is forbidden: exceeded quota: q, requested: limits.memory=256Mi",
+    reason::QUOTA_EXCEEDED
+)]
+#[case(
+    "create Pod shop-0 failed error: pods \"shop-0\" is forbidden: violates PodSecurity \"restricted:latest\": x",
+    reason::POD_FORBIDDEN
+)]
 fn a_pod_that_may_not_be_is_explained(#[case] warning: &str, #[case] expected: &str) {
     let mut world = World::new(Engine::Postgresql, json!({}));
     world.pass();

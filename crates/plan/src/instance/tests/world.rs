@@ -49,7 +49,10 @@ impl World {
     pub fn new(engine: Engine, spec: Value) -> Self {
         let observed = Observed {
             catalog: Catalog::built_in(),
-            storage_class: Class::Found { name: "fast".into(), can_grow: true },
+            storage_class: Class::Found {
+                name: "fast".into(),
+                can_grow: true,
+            },
             credentials: None,
             binding: None,
             admin: None,
@@ -65,7 +68,12 @@ impl World {
             fresh: fresh(0),
         };
         let now = Time(Timestamp::from_second(1_800_000_000).unwrap());
-        World { cr: instance(engine, spec), observed, now, uids: 0 }
+        World {
+            cr: instance(engine, spec),
+            observed,
+            now,
+            uids: 0,
+        }
     }
 
     pub fn decide(&self) -> Plan {
@@ -105,8 +113,15 @@ impl World {
     fn take(&mut self, write: &Write) {
         let object = match write {
             Write::Create(object) | Write::Apply(object) | Write::Patch(object) => object,
-            Write::Delete { name, .. } => return self.observed.jobs.retain(|job| job.metadata.name.as_ref() != Some(name)),
-            Write::Finalizers(finalizers) => return self.cr.metadata.finalizers = Some(finalizers.clone()),
+            Write::Delete { name, .. } => {
+                return self
+                    .observed
+                    .jobs
+                    .retain(|job| job.metadata.name.as_ref() != Some(name));
+            }
+            Write::Finalizers(finalizers) => {
+                return self.cr.metadata.finalizers = Some(finalizers.clone());
+            }
         };
         let mut value = match (write, self.existing(object.kind, object.name())) {
             (Write::Patch(_), Some(mut existing)) => {
@@ -115,7 +130,9 @@ impl World {
             }
             (_, existing) => {
                 let mut value = object.value.clone();
-                if object.kind == Kind::StatefulSet && let Some(existing) = existing {
+                if object.kind == Kind::StatefulSet
+                    && let Some(existing) = existing
+                {
                     value["status"] = existing["status"].clone();
                 }
                 value
@@ -153,7 +170,11 @@ impl World {
                     data.insert(key, ByteString(text.into_bytes()));
                 }
                 secret.data = Some(data);
-                *(if name.ends_with("-admin") { &mut observed.admin } else { &mut observed.binding }) = Some(secret);
+                *(if name.ends_with("-admin") {
+                    &mut observed.admin
+                } else {
+                    &mut observed.binding
+                }) = Some(secret);
             }
             Kind::PersistentVolumeClaim => observed.claim = typed(value),
             Kind::ConfigMap => observed.config_map = typed(value),
@@ -166,7 +187,13 @@ impl World {
 
     /// The volume is bound and the server accepts connections, in a pod of the newest revision.
     pub fn serve(&mut self) {
-        let size = self.observed.claim.as_ref().and_then(super::super::facts::requested).unwrap().to_owned();
+        let size = self
+            .observed
+            .claim
+            .as_ref()
+            .and_then(super::super::facts::requested)
+            .unwrap()
+            .to_owned();
         self.edit_claim(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": size}}}));
         let set = json!(self.observed.stateful_set);
         let revision = crate::difference::hash(&set["spec"]["template"]);
@@ -199,7 +226,10 @@ impl World {
     /// The only Job ends like this; with last words, its pod refused with exit code 1.
     pub fn end_job(&mut self, condition: &str, reason: &str, words: &str) {
         let mut job = json!(self.observed.jobs[0]);
-        merge(&mut job, &json!({"status": {"conditions": [{"type": condition, "status": "True", "reason": reason}]}}));
+        merge(
+            &mut job,
+            &json!({"status": {"conditions": [{"type": condition, "status": "True", "reason": reason}]}}),
+        );
         let uid = job["metadata"]["uid"].clone();
         self.observed.jobs[0] = serde_json::from_value(job).unwrap();
         let pod = json!({"metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": uid}]},
@@ -212,22 +242,42 @@ impl World {
     pub fn delete_and_apply_again(&mut self) {
         let kept = |owners: Option<&Vec<_>>| owners.is_none_or(Vec::is_empty);
         let observed = &mut self.observed;
-        observed.binding.take_if(|o| !kept(o.metadata.owner_references.as_ref()));
-        observed.admin.take_if(|o| !kept(o.metadata.owner_references.as_ref()));
-        observed.claim.take_if(|o| !kept(o.metadata.owner_references.as_ref()));
-        (observed.config_map, observed.service, observed.network_policy, observed.stateful_set, observed.pod) = (None, None, None, None, None);
+        observed
+            .binding
+            .take_if(|o| !kept(o.metadata.owner_references.as_ref()));
+        observed
+            .admin
+            .take_if(|o| !kept(o.metadata.owner_references.as_ref()));
+        observed
+            .claim
+            .take_if(|o| !kept(o.metadata.owner_references.as_ref()));
+        (
+            observed.config_map,
+            observed.service,
+            observed.network_policy,
+            observed.stateful_set,
+            observed.pod,
+        ) = (None, None, None, None, None);
         self.cr.status = None;
         self.cr.metadata.uid = Some("cr-uid-2".into());
     }
 
     pub fn condition(&self, type_: &str) -> Option<(String, String, String)> {
         let conditions = &self.cr.status.as_ref()?.conditions;
-        let found = conditions.iter().find(|condition| condition.type_ == type_)?;
-        Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+        let found = conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)?;
+        Some((
+            found.status.clone(),
+            found.reason.clone(),
+            found.message.clone(),
+        ))
     }
 
     pub fn reason(&self, type_: &str) -> String {
-        self.condition(type_).map(|(_, reason, _)| reason).unwrap_or_default()
+        self.condition(type_)
+            .map(|(_, reason, _)| reason)
+            .unwrap_or_default()
     }
 
     pub fn secret_text(secret: Option<&Secret>, key: &str) -> String {
@@ -236,13 +286,23 @@ impl World {
 }
 
 pub fn fresh(n: u32) -> Fresh {
-    Fresh { password: format!("generated-{n}"), admin_password: format!("administrator-{n}"), id: format!("{n:08x}") }
+    Fresh {
+        password: format!("generated-{n}"),
+        admin_password: format!("administrator-{n}"),
+        id: format!("{n:08x}"),
+    }
 }
 
 /// A user's Secret.
 pub fn credentials(data: &[(&str, &str)]) -> Secret {
-    let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
-    Secret { data: Some(data), ..Secret::default() }
+    let data = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
+        .collect();
+    Secret {
+        data: Some(data),
+        ..Secret::default()
+    }
 }
 
 /// Labels by which an object is ours.
