@@ -1,0 +1,6 @@
+//! Effects against an API server that a test plays: what is asked, in which order, and what an answer leads to.
+
+mod apply;
+mod generated;
+mod pass;
+mod server;

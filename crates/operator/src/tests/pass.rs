@@ -1,0 +1,161 @@
+//! Whole passes: what is written, what is not, and what the user reads when a write is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+use serde_json::{Value, json};
+
+use super::server::{Asked, context, instance, lines, refusal};
+use crate::pass;
+
+const STATUS: &str =
+    "PATCH /apis/minidbaas.dev/v1alpha1/namespaces/demo/databaseinstances/shop/status";
+
+/// An empty namespace in a cluster with a default class; what is written is taken.
+fn empty(asked: &Asked) -> (u16, Value) {
+    if asked.what.ends_with("/storageclasses") {
+        let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"});
+        return (
+            200,
+            json!({"kind": "StorageClassList", "apiVersion": "storage.k8s.io/v1", "metadata": {}, "items": [class]}),
+        );
+    }
+    match asked.what.split_once(' ') {
+        Some(("GET", path)) if path.ends_with("/jobs") => (
+            200,
+            json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": []}),
+        ),
+        Some(("GET", _)) => refusal(404, "NotFound", "there is none"),
+        _ if asked.what == STATUS => {
+            let mut resource = serde_json::to_value(instance()).unwrap();
+            resource["status"] = asked.body["status"].clone();
+            (200, resource)
+        }
+        _ => (201, asked.body.clone()),
+    }
+}
+
+fn guarded() -> Arc<DeserializeGuard<api::DatabaseInstance>> {
+    Arc::new(DeserializeGuard(Ok(instance())))
+}
+
+fn writes(asked: &[String]) -> Vec<String> {
+    asked
+        .iter()
+        .filter(|line| !line.starts_with("GET"))
+        .cloned()
+        .collect()
+}
+
+#[tokio::test]
+async fn a_creation_writes_children_in_order_and_then_the_status() {
+    let (context, asked) = context(empty);
+    pass::run(guarded(), context).await.unwrap();
+    let writes = writes(&lines(&asked));
+    let kinds: Vec<&str> = writes
+        .iter()
+        .map(|line| {
+            line.rsplit("demo/")
+                .next()
+                .unwrap()
+                .split('/')
+                .next()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "secrets",
+            "secrets",
+            "persistentvolumeclaims",
+            "configmaps",
+            "services",
+            "networkpolicies",
+            "statefulsets",
+            "databaseinstances",
+            "events"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_something_could_not_be_read() {
+    let (context, asked) = context(|asked| {
+        if asked.what.ends_with("/secrets/shop") {
+            refusal(500, "InternalError", "etcd is away")
+        } else {
+            empty(asked)
+        }
+    });
+    let error = pass::run(guarded(), context).await.unwrap_err();
+    assert!(error.to_string().contains("get Secret shop"), "{error}");
+    assert_eq!(writes(&lines(&asked)), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_refused_write_ends_the_pass_and_is_in_the_status() {
+    let (context, asked) = context(|asked| {
+        if asked.what.starts_with("POST") && asked.what.ends_with("/persistentvolumeclaims") {
+            refusal(
+                403,
+                "Forbidden",
+                "persistentvolumeclaims \"shop\" is forbidden: exceeded quota: q",
+            )
+        } else {
+            empty(asked)
+        }
+    });
+    pass::run(guarded(), context).await.unwrap_err();
+    let asked = asked.lock().unwrap().clone();
+    let last = asked.last().unwrap();
+    assert_eq!(last.what, STATUS);
+    let ready = &last.body["status"]["conditions"][0];
+    assert_eq!(
+        (&ready["type"], &ready["reason"]),
+        (&json!("Ready"), &json!("QuotaExceeded"))
+    );
+    assert!(
+        !asked.iter().any(
+            |asked| asked.what.contains("statefulsets/shop") && asked.what.starts_with("PATCH")
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_is_not_told_to_the_user() {
+    let (context, asked) = context(|asked| {
+        if asked.what.starts_with("POST") {
+            refusal(409, "AlreadyExists", "it is there")
+        } else {
+            empty(asked)
+        }
+    });
+    pass::run(guarded(), context).await.unwrap_err();
+    assert!(!lines(&asked).contains(&STATUS.to_owned()));
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_stops_nobody() {
+    let (context, asked) = context(empty);
+    let broken: DeserializeGuard<api::DatabaseInstance> = serde_json::from_value(
+        json!({"metadata": {"name": "odd", "namespace": "demo"}, "spec": {"engine": "oracle"}}),
+    )
+    .unwrap();
+    assert!(broken.0.is_err());
+    pass::run(Arc::new(broken), context).await.unwrap();
+    assert_eq!(lines(&asked), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pauses_grow_with_each_failure_and_end_with_a_success() {
+    let (context, _) = context(empty);
+    let pauses: Vec<Duration> = (0..12).map(|_| context.pause_after_failure("a")).collect();
+    assert_eq!(pauses[0], Duration::from_millis(500));
+    assert_eq!(pauses[1], Duration::from_secs(1));
+    assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(30)));
+    assert_eq!(context.pause_after_failure("b"), Duration::from_millis(500));
+    context.forget_failures("a");
+    assert_eq!(context.pause_after_failure("a"), Duration::from_millis(500));
+}
