@@ -141,14 +141,9 @@ impl<'a> Database<'a> {
             ""
         };
         Ok(format!(
-            "[client]\nhost={host}\nport={port}\nprotocol=tcp\nconnect-timeout=10\ndefault-character-set=utf8mb4\nuser={}\npassword={}\n{tls}[{}]\ndatabase={}\n",
+            "[client]\nhost={host}\nport={port}\nprotocol=tcp\nconnect-timeout=10\ndefault-character-set=utf8mb4\nuser={}\npassword={}\n{tls}[mysql]\ndatabase={}\n",
             quoted(user)?,
             quoted(password)?,
-            if self.engine == Engine::Mysql {
-                "mysql"
-            } else {
-                "mariadb"
-            },
             quoted(database)?
         ))
     }
