@@ -14,7 +14,8 @@ work=$(mktemp -d /tmp/minidbaas.XXXXXX)
 log=$work/log
 process=
 leave() {
-    [ -z "$process" ] || kill -KILL "$process" 2>/dev/null || :
+    # Waited for, or the shell's own notice of it would be the last line.
+    [ -z "$process" ] || { kill -KILL "$process"; wait "$process"; } 2>/dev/null || :
     rm -rf "$work"
 }
 trap leave EXIT

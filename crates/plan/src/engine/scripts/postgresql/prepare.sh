@@ -24,7 +24,8 @@ server=
 id=$(<"$secret/id")
 
 leave() {
-    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || :
+    # Waited for, or the shell's own notice of it would be the last line.
+    [ -z "$server" ] || { kill -KILL "$server"; wait "$server"; } 2>/dev/null || :
     rm -rf "$work"
 }
 trap leave EXIT
