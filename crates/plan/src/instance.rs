@@ -3,6 +3,7 @@
 //! `decide` is the whole story: is it being deleted, is the spec valid, what should be written, what is there to say.
 
 mod children;
+mod conditions;
 mod credentials;
 mod facts;
 mod settings;
