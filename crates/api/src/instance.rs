@@ -1,16 +1,20 @@
 //! `DatabaseInstance`: one database server, asked for in a few lines. The doc comments are the text of `kubectl explain`;
 //! the rules on the fields are what the API server checks before anything is stored.
 
+mod status;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Affinity, ResourceRequirements, Toleration, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use status::{Binding, DatabaseInstanceStatus, Endpoint, Phase, StorageStatus};
 
 /// What a user or database may be called: no control characters, no white space at either end.
 const NAME_PATTERN: &str = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$";
@@ -315,108 +319,6 @@ pub struct AllowedPeer {
     /// Labels of the pods. Default: every pod of the chosen namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
-}
-
-/// What the operator saw; written by the operator only.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DatabaseInstanceStatus {
-    /// The metadata.generation that this status speaks of; an older number means that a change was not looked at yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// Ready: the database accepts connections. Reconciling and Stalled: only while true. StorageReady: the volume is there
-    /// and as large as asked. ParametersApplied: spec.parameters is in force.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-
-    /// The state in one word, for people; programs read the conditions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Phase>,
-
-    /// The version in force, a key of the engine catalog; written once, then moved only by spec.version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-
-    /// Where the database is reached from inside the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<Endpoint>,
-
-    /// The Secret with everything an application needs to connect, as in the service-binding specification.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub binding: Option<Binding>,
-
-    /// The volume, as asked and as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage: Option<StorageStatus>,
-
-    /// The deletion policy in force: what would happen to the data if the resource were deleted now. It follows
-    /// spec.deletionPolicy within moments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_policy: Option<DeletionPolicy>,
-
-    /// Parameters that are accepted and take effect with the restart that is under way, or with the next start.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pending_changes: Vec<String>,
-}
-
-/// The state in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[schemars(
-    description = "The state in one word: Pending, Provisioning, Running, Stopped, Updating, Degraded, Failed or Deleting."
-)]
-pub enum Phase {
-    /// Nothing was made: the spec cannot be carried out as it stands.
-    Pending,
-    /// The first start is under way.
-    Provisioning,
-    /// The database accepts connections.
-    Running,
-    /// No pod runs, as asked.
-    Stopped,
-    /// A change restarts the database.
-    Updating,
-    /// The database ran before and does not accept connections now.
-    Degraded,
-    /// The database cannot start until something is changed.
-    Failed,
-    /// The resource is being deleted.
-    Deleting,
-}
-
-/// Where the database is reached.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoint {
-    /// DNS name of the Service.
-    pub host: String,
-    /// TCP port.
-    pub port: i32,
-}
-
-/// Reference to the binding Secret.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Binding {
-    /// Name of the Secret in the same namespace.
-    pub name: String,
-}
-
-/// The volume, as asked and as it is.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StorageStatus {
-    /// The size asked for.
-    pub requested: Quantity,
-
-    /// The size the volume has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capacity: Option<Quantity>,
-
-    /// The StorageClass in use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class_name: Option<String>,
 }
 
 fn default_username() -> String {
