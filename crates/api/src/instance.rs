@@ -79,7 +79,11 @@ const NAME_PATTERN: &str = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f]
     validation = Rule::new("self.engine != 'mysql' || self.username.size() <= 32")
         .message("spec.username: at most 32 characters in MySQL"),
     validation = Rule::new("self.engine == 'postgresql' || !(self.username.matches('[\\\\x{10000}-\\\\x{10FFFF}]') || (has(self.database) && self.database.matches('[\\\\x{10000}-\\\\x{10FFFF}]')))")
-        .message("spec.username, spec.database: MySQL and MariaDB take no characters beyond U+FFFF (such as emoji) in names")
+        .message("spec.username, spec.database: MySQL and MariaDB take no characters beyond U+FFFF (such as emoji) in names"),
+    validation = Rule::new("self.engine == 'postgresql' || !(self.username.startsWith('\\'') && self.username.endsWith('\\''))")
+        .message("spec.username: MySQL and MariaDB strip a ' at both ends at login; choose another"),
+    validation = Rule::new("self.engine == 'postgresql' || !has(self.database) || !self.database.startsWith('#mysql50#')")
+        .message("spec.database: '#mysql50#' at the beginning has a meaning of its own in MySQL and MariaDB; choose another")
 )]
 pub struct DatabaseInstanceSpec {
     /// The database engine: postgresql, mysql or mariadb. Cannot be changed after creation.
