@@ -85,6 +85,25 @@ impl<'a> Database<'a> {
         }
     }
 
+    /// Waits until the Service leads to the server: nodes follow the pod's readiness within about a second.
+    pub async fn reached(&self) -> Result<()> {
+        self.space
+            .until("the Service leads to the server", || async {
+                let answer = self.sql("SELECT 1").await;
+                let refused = |error: &anyhow::Error| {
+                    let said = format!("{error:#}");
+                    ["refused", "timeout expired", "Can't connect"]
+                        .iter()
+                        .any(|words| said.contains(words))
+                };
+                match answer {
+                    Err(error) if refused(&error) => Ok(false),
+                    answer => answer.map(|_| true),
+                }
+            })
+            .await
+    }
+
     /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
     pub async fn sql(&self, sql: &str) -> Result<String> {
         // The URI goes through standard input: neither an argument list nor a log shows a password.

@@ -1,5 +1,6 @@
 //! A namespace for one story; it enforces restricted pods, and explains itself when the story fails.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -35,7 +36,8 @@ pub async fn story<F: Future<Output = Result<()>>>(
     };
     let result = told.await;
     match &result {
-        Ok(()) => space.delete().await?,
+        // Nobody waits for it but a repetition of this story.
+        Ok(()) => space.begin_deletion().await?,
         Err(error) => {
             eprintln!("story {name} failed: {error:#}");
             eprintln!("{}", space.explain().await);
@@ -64,6 +66,15 @@ impl Space {
 
     /// Deletes the namespace with all that is in it and waits until it is gone.
     pub async fn delete(&self) -> Result<()> {
+        self.begin_deletion().await?;
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
+        self.until("the namespace is gone", || async {
+            Ok(namespaces.get_opt(&self.name).await?.is_none())
+        })
+        .await
+    }
+
+    async fn begin_deletion(&self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
         if namespaces.get_opt(&self.name).await?.is_none() {
             return Ok(());
@@ -79,10 +90,7 @@ impl Space {
         namespaces
             .delete(&self.name, &DeleteParams::default())
             .await?;
-        self.until("the namespace is gone", || async {
-            Ok(namespaces.get_opt(&self.name).await?.is_none())
-        })
-        .await
+        Ok(())
     }
 
     /// The instances of the namespace.
@@ -126,6 +134,51 @@ impl Space {
             .chain(arguments.iter().copied())
             .collect();
         self.cluster.kubectl(&all, input).await
+    }
+
+    /// A field of an object, such as `.metadata.uid` of `pod/shop-0`; empty if there is no such field or object.
+    pub async fn field(&self, object: &str, path: &str) -> Result<String> {
+        let output = format!("-o=jsonpath={{{path}}}");
+        self.kubectl(&["get", object, "--ignore-not-found", &output], "")
+            .await
+    }
+
+    /// kubectl that must be refused; returns its words.
+    pub async fn refused(&self, arguments: &[&str], input: &str) -> Result<String> {
+        match self.kubectl(arguments, input).await {
+            Ok(said) => bail!("`kubectl {}` was not refused: {said}", arguments.join(" ")),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
+    /// Every object of the namespace, of every kind that can be listed, as kind/name with its UID and resourceVersion; but for
+    /// what each namespace has, Events, and the client pods of stories.
+    pub async fn objects(&self) -> Result<BTreeMap<String, String>> {
+        let list = ["api-resources", "--verbs=list", "--namespaced", "-o=name"];
+        let kinds = self.kubectl(&list, "").await?;
+        let kinds: Vec<&str> = kinds
+            .lines()
+            .filter(|kind| !kind.starts_with("events"))
+            .collect();
+        let output = "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.resourceVersion}{\"\\n\"}{end}";
+        let found = self
+            .kubectl(&["get", &kinds.join(","), "--ignore-not-found", output], "")
+            .await?;
+        let usual = ["ConfigMap/kube-root-ca.crt", "ServiceAccount/default"];
+        Ok(found
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(name, _)| !usual.contains(name) && !name.starts_with("Pod/client-"))
+            .map(|(name, identity)| (name.to_owned(), identity.to_owned()))
+            .collect())
+    }
+
+    /// Does a step of a story, says how long it took, and names it if it fails.
+    pub async fn step<T>(&self, what: &str, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        let began = Instant::now();
+        let done = doing.await.with_context(|| what.to_owned())?;
+        eprintln!("{} {what}: {:.1?}", self.name, began.elapsed());
+        Ok(done)
     }
 
     /// Waits until the check says yes.

@@ -1,3 +1,4 @@
 //! Stories on a real cluster with real engines: one file a story. `make test` brings the cluster up first.
 
 mod creation;
+mod lifecycle;
