@@ -1,6 +1,7 @@
 //! Effects against an API server that a test plays: what is asked, in which order, and what an answer leads to.
 
 mod apply;
+mod deploy;
 mod generated;
 mod pass;
 mod server;

@@ -7,6 +7,7 @@
 # 3. the parameters named in `changes` get their values.
 #
 # Everything is repeatable. Exit 75: the mounted Secret is not yet the one that REVISION means; to be tried again.
+set -e # before the rest: a file that is missing must end this
 # shellcheck source=common.sh
 . /etc/minidbaas/common.sh
 

@@ -6,6 +6,7 @@
 # - a database with other credentials than the mounted Secret (a restored snapshot, or a Secret that was lost and made
 #   anew): it gets the Secret's passwords, and the user and the database if they are missing; nothing else is touched;
 # - a database with these credentials: nothing to do, no server is started.
+set -e # before the rest: a file that is missing must end this
 # shellcheck source=common.sh
 . /etc/minidbaas/common.sh
 
