@@ -75,7 +75,7 @@ fn main() -> Result<()> {
             .enable_all()
             .build()?
             .block_on(run(arguments)),
-        Command::Crd => print(&serde_yaml::to_string(&api::DatabaseInstance::crd())?),
+        Command::Crd => print(&crd()?),
         Command::Catalog => print(&catalog()?),
     }
 }
@@ -85,7 +85,34 @@ fn print(text: &str) -> Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// The ConfigMap of `deploy/catalog.yaml`.
+/// The files of `crds/`. A comment's line breaks are not meant for the reader of `kubectl explain`.
+fn crd() -> Result<String> {
+    fn join_lines(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (key, field) in fields {
+                    match field {
+                        serde_json::Value::String(text) if key == "description" => {
+                            let paragraphs: Vec<String> = text
+                                .split("\n\n")
+                                .map(|text| text.replace('\n', " "))
+                                .collect();
+                            *text = paragraphs.join("\n\n");
+                        }
+                        _ => join_lines(field),
+                    }
+                }
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(join_lines),
+            _ => {}
+        }
+    }
+    let mut crd = serde_json::to_value(api::DatabaseInstance::crd())?;
+    join_lines(&mut crd);
+    Ok(serde_yaml::to_string(&crd)?)
+}
+
+/// The ConfigMap of `deploy/base/catalog.yaml`.
 fn catalog() -> Result<String> {
     let map = serde_json::json!({
         "apiVersion": "v1", "kind": "ConfigMap",
