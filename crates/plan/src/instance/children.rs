@@ -48,10 +48,11 @@ pub fn plan(
         network_policy(subject),
         observed.network_policy.as_ref(),
     ));
-    writes.extend(apply(
-        stateful_set(subject, &revision),
-        observed.stateful_set.as_ref(),
-    ));
+    // A restart would end the server while a Job asks it; what the Job finds may need a restart too, and one is enough.
+    if !settings.is_being_checked() {
+        let set = stateful_set(subject, &revision);
+        writes.extend(apply(set, observed.stateful_set.as_ref()));
+    }
     let new_jobs = [&credentials.new_job, &settings.new_job]
         .into_iter()
         .flatten();

@@ -36,6 +36,14 @@ pub struct Plan {
     pub waiting: bool,
 }
 
+impl Plan {
+    /// Whether a Job is asking the server, or about to.
+    pub fn is_being_checked(&self) -> bool {
+        let running = matches!(self.job, Some((_, Outcome::Running)));
+        running || self.new_job.is_some()
+    }
+}
+
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {

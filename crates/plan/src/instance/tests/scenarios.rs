@@ -187,6 +187,27 @@ fn a_parameter_that_needs_it_restarts_the_server() {
 }
 
 #[rstest]
+fn more_memory_and_its_settings_take_one_restart() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    let template = |world: &World| json!(world.observed.stateful_set)["spec"]["template"].clone();
+    let before = template(&world);
+    world.change(json!({"resources": {"limits": {"memory": "1Gi"}}}));
+    world.pass();
+    assert_eq!(
+        template(&world),
+        before,
+        "the pod restarts before the Job has ended"
+    );
+    world.end_job("Complete", "", "");
+    world.pass();
+    let after = template(&world);
+    assert_ne!(after, before);
+    world.serve();
+    world.settle();
+    assert_eq!(template(&world), after);
+}
+
+#[rstest]
 fn a_refused_value_changes_nothing_and_is_named() {
     let mut world = running(Engine::Postgresql, json!({}));
     let (settings, status) = (json!(world.observed.config_map), world.condition(READY));
