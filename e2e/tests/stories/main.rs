@@ -1,4 +1,8 @@
 //! Stories on a real cluster with real engines: one file a story. `make test` brings the cluster up first.
 
 mod creation;
+mod examples;
+mod leaving;
 mod lifecycle;
+mod refusals;
+mod stalls;

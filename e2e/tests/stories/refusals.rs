@@ -1,0 +1,194 @@
+//! What can never be is refused by the API server, with the field's name and what is allowed.
+
+use anyhow::{Result, ensure};
+use e2e::space::story;
+use serde_json::{Value, json};
+
+use crate::stalls::{says, spec, stopped};
+
+fn object(name: &str, spec: Value) -> String {
+    json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name}, "spec": spec})
+        .to_string()
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_what_can_never_be() -> Result<()> {
+    story("story-refusals-creation", |space| async move {
+        let before = space.objects().await?;
+        let long = "a".repeat(53);
+        let size = |size: &str| json!({"storage": {"size": size}});
+        let user = |name: &str| json!({"username": name});
+        let database = |name: &str| json!({"database": name});
+        let cases: &[(&str, &str, Value, &[&str])] = &[
+            (
+                "a",
+                "oracle",
+                json!({}),
+                &["spec.engine", "postgresql", "mysql", "mariadb"],
+            ),
+            (
+                "a",
+                "postgresql",
+                json!({"version": "16"}),
+                &["spec.version", "which has", "17"],
+            ),
+            (
+                "a",
+                "mysql",
+                json!({"version": "5.7"}),
+                &["spec.version", "which has", "9.7"],
+            ),
+            (
+                "a",
+                "mariadb",
+                json!({"version": "latest"}),
+                &["spec.version"],
+            ),
+            (
+                "a",
+                "mysql",
+                json!({"storage": null}),
+                &["spec.storage", "Required"],
+            ),
+            (
+                "a",
+                "mysql",
+                size("0"),
+                &["spec.storage.size", "greater than zero", "10Gi"],
+            ),
+            (
+                "a",
+                "mysql",
+                size("-1Gi"),
+                &["spec.storage.size", "greater than zero", "10Gi"],
+            ),
+            (
+                "a",
+                "mysql",
+                size("10 gigs"),
+                &["spec.storage.size", "10Gi"],
+            ),
+            (
+                &long,
+                "mysql",
+                json!({}),
+                &["metadata.name", "52 characters"],
+            ),
+            (
+                "a.b",
+                "mysql",
+                json!({}),
+                &["metadata.name", "lower-case letters"],
+            ),
+            ("Shop", "mysql", json!({}), &["metadata.name", "lower case"]),
+            (
+                "shop-admin",
+                "mysql",
+                json!({}),
+                &["metadata.name", "-admin"],
+            ),
+            (
+                "a",
+                "postgresql",
+                user("postgres"),
+                &["spec.username", "reserved", "'app'"],
+            ),
+            (
+                "a",
+                "postgresql",
+                user("pg_monitor"),
+                &["spec.username", "reserved", "pg_"],
+            ),
+            (
+                "a",
+                "mysql",
+                user("root"),
+                &["spec.username", "reserved", "'app'"],
+            ),
+            (
+                "a",
+                "mysql",
+                user("mysql.sys"),
+                &["spec.username", "reserved", "mysql."],
+            ),
+            (
+                "a",
+                "mariadb",
+                user("mariadb.sys"),
+                &["spec.username", "reserved"],
+            ),
+            (
+                "a",
+                "mariadb",
+                user("minidbaas"),
+                &["spec.username", "reserved"],
+            ),
+            (
+                "a",
+                "postgresql",
+                database("template1"),
+                &["spec.database", "reserved"],
+            ),
+            (
+                "a",
+                "mysql",
+                database("INFORMATION_SCHEMA"),
+                &["spec.database", "reserved"],
+            ),
+            (
+                "a",
+                "mariadb",
+                database("sys"),
+                &["spec.database", "reserved"],
+            ),
+        ];
+        for (name, engine, changes, words) in cases {
+            let text = object(name, spec(engine, changes.clone()));
+            let said = space.refused(&["apply", "-f", "-"], &text).await?;
+            says(&said, words)?;
+        }
+        let strict = ["apply", "--validate=strict", "-f", "-"];
+        let text = object("a", spec("mysql", json!({"storag": {"size": "1Gi"}})));
+        says(
+            &space.refused(&strict, &text).await?,
+            &["unknown field", "spec.storag"],
+        )?;
+        ensure!(space.objects().await? == before, "something was made");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_changes_that_would_lose_data() -> Result<()> {
+    story("story-refusals-change", |space| async move {
+        let storage = json!({"size": "2Gi", "className": "fixed-size"});
+        let whole = spec("postgresql", json!({"storage": storage, "version": "17", "database": "shop", "deletionProtection": true}));
+        space.apply_instance("shop", whole).await?;
+        stopped(&space, "shop").await?;
+        let size = |size: &str| json!({"storage": {"size": size}});
+        let cases: &[(Value, &[&str])] = &[
+            (json!({"engine": "mysql"}), &["spec.engine", "cannot be changed"]),
+            (json!({"database": "other"}), &["spec.database", "cannot be changed"]),
+            (json!({"database": null}), &["spec.database", "cannot be changed"]),
+            (json!({"username": "other"}), &["spec.username", "cannot be changed"]),
+            (json!({"version": "16"}), &["spec.version", "major version"]),
+            (json!({"version": "17.999"}), &["spec.version", "which has", "17"]),
+            (json!({"storage": {"className": "btrfs"}}), &["spec.storage.className", "cannot be changed"]),
+            (size("1Gi"), &["spec.storage.size", "can only grow"]),
+            (size("0"), &["spec.storage.size", "greater than zero"]),
+            (size("3Gi"), &["spec.storage.size", "fixed-size", "cannot grow"]),
+        ];
+        for (change, words) in cases {
+            let patch = json!({"spec": change}).to_string();
+            let patch = ["patch", "dbinstance", "shop", "--type=merge", "--patch", &patch];
+            says(&space.refused(&patch, "").await?, words)?;
+        }
+        let said = space.refused(&["delete", "dbinstance", "shop"], "").await?;
+        says(&said, &["spec.deletionProtection", "set it to false"])?;
+        space.patch("shop", json!({"deletionProtection": false})).await?;
+        space.kubectl(&["delete", "dbinstance", "shop"], "").await?;
+        Ok(())
+    })
+    .await
+}
