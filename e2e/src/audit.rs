@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::Cluster;
@@ -60,6 +61,40 @@ pub struct ResponseStatus {
     pub code: u16,
 }
 
+/// The operator's user.
+pub const OPERATOR: &str = "system:serviceaccount:minidbaas-system:minidbaas";
+
+impl Request {
+    /// Whether the operator asked for a change of anything but its Lease.
+    pub fn is_operators_write(&self) -> bool {
+        self.user.username == OPERATOR
+            && !matches!(self.verb.as_str(), "get" | "list" | "watch")
+            && self.object_ref.resource != "leases"
+    }
+
+    /// Whether it was about something in this namespace.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        self.object_ref.namespace == namespace
+    }
+
+    /// Whether it made an object that was not there.
+    pub fn created(&self) -> bool {
+        self.response_status.code == 201 && self.object_ref.subresource.is_empty()
+    }
+
+    /// When it came in.
+    pub fn received(&self) -> Result<Timestamp> {
+        self.request_received_timestamp
+            .parse()
+            .context("requestReceivedTimestamp")
+    }
+
+    /// When it was answered.
+    pub fn answered(&self) -> Result<Timestamp> {
+        self.stage_timestamp.parse().context("stageTimestamp")
+    }
+}
+
 /// A place in the log, from which a story reads on.
 pub struct Mark(u64);
 
@@ -75,25 +110,25 @@ impl Cluster {
 
     /// The operator's writes since the mark, but for its Lease.
     pub fn operator_writes_since(&self, mark: &Mark) -> Result<Vec<Request>> {
-        let operator = "system:serviceaccount:minidbaas-system:minidbaas";
-        let writes = |request: &Request| {
-            request.user.username == operator
-                && !matches!(request.verb.as_str(), "get" | "list" | "watch")
-                && request.object_ref.resource != "leases"
-        };
-        Ok(self
-            .requests_since(mark)?
+        let all = self.requests_since(mark)?;
+        Ok(all
             .into_iter()
-            .filter(writes)
+            .filter(Request::is_operators_write)
             .collect())
     }
 
-    /// All requests since the mark.
-    pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Request>> {
+    /// The log's own text since the mark.
+    pub fn audit_text_since(&self, mark: &Mark) -> Result<String> {
         let mut file = fs::File::open(self.audit_log())?;
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// All requests since the mark.
+    pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Request>> {
+        let text = self.audit_text_since(mark)?;
         // The last line may be written just now.
         Ok(text
             .lines()

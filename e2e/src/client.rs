@@ -106,22 +106,45 @@ impl<'a> Database<'a> {
 
     /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
     pub async fn sql(&self, sql: &str) -> Result<String> {
-        // The URI goes through standard input: neither an argument list nor a log shows a password.
-        let (command, input) = match self.engine {
-            Engine::Postgresql => ("read -r uri; PGCONNECT_TIMEOUT=10 exec psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1".to_owned(), format!("{}\n{sql}\n", self.uri)),
+        let (arguments, head) = self.invocation("")?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let input = format!("{head}{sql}\n");
+        let output = output("kubectl", &arguments, &input).await?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned())
+    }
+
+    /// kubectl's arguments for the client with `source` before it ("" or a command and a pipe), and what standard input has to
+    /// begin with: the URI goes through it, so that neither kubectl's argument list nor a log shows a password.
+    pub(crate) fn invocation(&self, source: &str) -> Result<(Vec<String>, String)> {
+        let (command, head) = match self.engine {
+            Engine::Postgresql => (
+                format!(
+                    "read -r uri; export PGCONNECT_TIMEOUT=10; {source} stdbuf -oL psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1"
+                ),
+                format!("{}\n", self.uri),
+            ),
             Engine::Mysql | Engine::Mariadb => {
-                let client = if self.engine == Engine::Mysql { "mysql" } else { "mariadb" };
+                let client = if self.engine == Engine::Mysql {
+                    "mysql"
+                } else {
+                    "mariadb"
+                };
                 let options = self.options()?;
                 let command = format!(
                     "IFS= read -r n; f=$(mktemp); while [ $n -gt 0 ]; do IFS= read -r l; printf '%s\\n' \"$l\" >>$f; n=$((n-1)); done; \
-                     {client} --defaults-extra-file=$f --batch --skip-column-names; s=$?; rm $f; exit $s"
+                     {source} {client} --defaults-extra-file=$f --batch --skip-column-names --unbuffered; s=$?; rm $f; exit $s"
                 );
-                (command, format!("{}\n{options}{sql}\n", options.lines().count()))
+                (command, format!("{}\n{options}", options.lines().count()))
             }
         };
         let kubeconfig = format!("--kubeconfig={}", self.space.cluster.kubeconfig.display());
-        let arguments = [
-            kubeconfig.as_str(),
+        let words = [
+            &kubeconfig,
             "-n",
             &self.space.name,
             "exec",
@@ -132,13 +155,7 @@ impl<'a> Database<'a> {
             "-c",
             &command,
         ];
-        let output = output("kubectl", &arguments, &input).await?;
-        if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_owned())
+        Ok((words.map(str::to_owned).to_vec(), head))
     }
 
     /// An option file with the parts of the URI, decoded: these clients take no URI.

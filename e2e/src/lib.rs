@@ -5,7 +5,9 @@ pub mod client;
 pub mod cluster;
 pub mod kstatus;
 pub mod space;
+pub mod writer;
 
 pub use client::Database;
 pub use cluster::Cluster;
 pub use space::Space;
+pub use writer::Writer;

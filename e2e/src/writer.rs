@@ -1,0 +1,63 @@
+//! A client that inserts 1, 2, 3, ... one after another, and what the server acknowledged of it, kept outside the cluster.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::Database;
+
+/// A running client; dropping it kills its kubectl.
+pub struct Writer {
+    _kubectl: Child,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Writer {
+    /// Begins to insert into the table, which has one column; each row is a transaction of its own.
+    pub async fn start(database: &Database<'_>, table: &str) -> Result<Self> {
+        // Says n only when the INSERT of n is done: the client sends one statement after another and stops at an error.
+        let source = format!(
+            "n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done |"
+        );
+        let (arguments, head) = database.invocation(&source)?;
+        let mut kubectl = Command::new("kubectl")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut stdin = kubectl.stdin.take().context("no standard input")?;
+        stdin.write_all(head.as_bytes()).await?;
+        drop(stdin);
+        let stdout = kubectl.stdout.take().context("no standard output")?;
+        let acknowledged = Arc::default();
+        tokio::spawn(read(stdout, Arc::clone(&acknowledged)));
+        Ok(Writer {
+            _kubectl: kubectl,
+            acknowledged,
+        })
+    }
+
+    /// The rows that the server has acknowledged until now.
+    pub fn acknowledged(&self) -> Vec<u64> {
+        let rows = self.acknowledged.lock();
+        rows.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Only whole lines count: the last one may be cut off.
+async fn read(stdout: ChildStdout, acknowledged: Arc<Mutex<Vec<u64>>>) {
+    let mut lines = BufReader::new(stdout);
+    let mut line = String::new();
+    while matches!(lines.read_line(&mut line).await, Ok(count) if count > 0) {
+        if let Some(row) = line.strip_suffix('\n').and_then(|row| row.parse().ok()) {
+            let mut rows = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.push(row);
+        }
+        line.clear();
+    }
+}

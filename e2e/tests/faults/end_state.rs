@@ -1,0 +1,116 @@
+//! Every object of a namespace as text, without what differs between two runs that did the same: identities, times, addresses,
+//! random passwords and what is derived from them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use e2e::Space;
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
+
+/// Fields that are of one run only, wherever they are. The generation is not among them: it counts changes.
+const OF_ONE_RUN: [&str; 24] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "managedFields",
+    "lastTransitionTime",
+    "lastProbeTime",
+    "startTime",
+    "startedAt",
+    "containerID",
+    "clusterIP",
+    "clusterIPs",
+    "podIP",
+    "podIPs",
+    "volumeName",
+    "currentRevision",
+    "updateRevision",
+    "controller-revision-hash",
+    "minidbaas.dev/hash",
+    "minidbaas.dev/credentials",
+    "minidbaas.dev/revision",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "qosClass",
+    "allocatedResources",
+    "time",
+];
+
+/// Keys of Secrets with random values.
+const RANDOM: [&str; 5] = ["password", "admin-password", "id", "revision", "uri"];
+
+/// Kinds that are made by others than the operator and its workloads' controllers, or say only what happened on the way.
+const NOT_COMPARED: [&str; 3] = ["events", "endpoint", "leases"];
+
+/// The objects by kind and name.
+pub async fn of(space: &Space) -> Result<BTreeMap<String, String>> {
+    let list = ["api-resources", "--verbs=list", "--namespaced", "-o=name"];
+    let kinds = space.kubectl(&list, "").await?;
+    let kinds: Vec<&str> = kinds
+        .lines()
+        .filter(|kind| {
+            !NOT_COMPARED
+                .iter()
+                .any(|not_compared| kind.starts_with(not_compared))
+        })
+        .collect();
+    let text = space
+        .kubectl(&["get", &kinds.join(","), "-o", "json"], "")
+        .await?;
+    let found: Value = serde_json::from_str(&text)?;
+    let mut objects = BTreeMap::new();
+    for object in found["items"].as_array().context("no list")? {
+        let (name, text) = normal(object.clone(), &space.name)?;
+        objects.insert(name, text);
+    }
+    Ok(objects)
+}
+
+fn normal(mut object: Value, namespace: &str) -> Result<(String, String)> {
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let mut name = object["metadata"]["name"]
+        .as_str()
+        .context("no name")?
+        .to_owned();
+    if kind == "ControllerRevision" {
+        // Its name ends in a hash of the pod template, in which the credentials' id is.
+        name = name.rsplit_once('-').context("no hash")?.0.to_owned();
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["labels"] = Value::Null;
+    }
+    if kind == "Secret"
+        && let Some(data) = object["data"].as_object_mut()
+    {
+        decode(data)?;
+    }
+    strip(&mut object);
+    if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
+        conditions.sort_by_key(|condition| condition["type"].to_string());
+    }
+    let text = serde_json::to_string_pretty(&object)?.replace(namespace, "NAMESPACE");
+    Ok((format!("{kind}/{name}"), text))
+}
+
+/// Base64 would hide the namespace's name.
+fn decode(data: &mut Map<String, Value>) -> Result<()> {
+    for (key, value) in data {
+        let bytes: ByteString = serde_json::from_value(value.take())?;
+        *value = if RANDOM.contains(&key.as_str()) {
+            json!("random")
+        } else {
+            json!(String::from_utf8(bytes.0)?)
+        };
+    }
+    Ok(())
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !OF_ONE_RUN.contains(&name.as_str()));
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
