@@ -54,6 +54,7 @@ pub struct Context {
     /// Counters.
     pub metrics: Arc<Metrics>,
     failures: Mutex<HashMap<String, u32>>,
+    overtaken: Mutex<HashMap<String, String>>,
 }
 
 impl Context {
@@ -77,6 +78,7 @@ impl Context {
             recorder,
             metrics,
             failures: Mutex::default(),
+            overtaken: Mutex::default(),
         }
     }
 
@@ -100,6 +102,27 @@ impl Context {
         Duration::from_millis(250)
             .saturating_mul(1 << (*count).min(10))
             .min(LONGEST_PAUSE)
+    }
+
+    /// Remembers that a status was written on top of this version of an object: whoever still sees it sees the past.
+    pub fn overtake(&self, uid: &str, version: String) {
+        self.overtaken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), version);
+    }
+
+    /// Whether this is the version that a status was written on top of. Once a newer one is seen, there is nothing to remember.
+    pub fn is_overtaken(&self, uid: &str, version: &str) -> bool {
+        let mut overtaken = self
+            .overtaken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let same = overtaken.get(uid).is_some_and(|old| old == version);
+        if !same {
+            overtaken.remove(uid);
+        }
+        same
     }
 
     /// Forgets the failures of this object.

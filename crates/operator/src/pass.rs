@@ -20,6 +20,8 @@ use crate::{apply, report};
 
 /// Look again after this long even if no event came: a missed one would leave an object wrong for ever.
 const USUAL: Duration = Duration::from_secs(3600);
+/// Our own write of a status comes back by the watch within this time, or is looked for again.
+const OWN_WRITE: Duration = Duration::from_secs(1);
 
 /// A kind of resource that is reconciled.
 pub trait Reconciled:
@@ -68,13 +70,19 @@ pub async fn run<R: Reconciled>(
             return Ok(Action::await_change());
         }
     };
+    let uid = resource.uid().unwrap_or_default();
+    let version = resource.resource_version().unwrap_or_default();
+    if context.is_overtaken(&uid, &version) {
+        // A child's event was faster than our own status on its way back; from the old one the same would be written again.
+        return Ok(Action::requeue(OWN_WRITE));
+    }
     let started = Instant::now();
     let result = once(resource, &context).await;
     context
         .metrics
         .pass(&R::kind(&()), result.is_ok(), started.elapsed());
     let requeue = result?;
-    context.forget_failures(&resource.uid().unwrap_or_default());
+    context.forget_failures(&uid);
     Ok(Action::requeue(requeue.unwrap_or(USUAL)))
 }
 

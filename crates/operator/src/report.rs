@@ -39,13 +39,18 @@ pub async fn report<R: Reconciled>(
         ),
     )
     .await;
-    match written {
+    let written = match written {
         // Deleted in between: there is nobody left to tell.
         Err(error) if error.is_conflict() && resource.meta().deletion_timestamp.is_some() => {
             return Ok(());
         }
         other => other?,
     };
+    if let (Some(uid), Some(version)) = (resource.uid(), resource.resource_version())
+        && written.resource_version().as_ref() != Some(&version)
+    {
+        context.overtake(&uid, version);
+    }
     context.metrics.write("patch", "status");
     for notice in notices {
         publish(context, resource, notice).await;

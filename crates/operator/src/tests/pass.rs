@@ -124,6 +124,26 @@ async fn a_refused_write_ends_the_pass_and_is_in_the_status() {
 }
 
 #[tokio::test]
+async fn what_is_seen_as_of_before_our_status_is_not_decided_upon() {
+    let (context, asked) = context(|asked| {
+        let (code, mut answer) = empty(asked);
+        if asked.what == STATUS {
+            answer["metadata"]["resourceVersion"] = json!("2");
+        }
+        (code, answer)
+    });
+    pass::run(guarded(), context.clone()).await.unwrap();
+    let before = lines(&asked).len();
+    pass::run(guarded(), context.clone()).await.unwrap();
+    assert_eq!(lines(&asked).len(), before);
+    let mut newer = instance();
+    newer.metadata.resource_version = Some("2".to_owned());
+    let newer = Arc::new(DeserializeGuard(Ok(newer)));
+    pass::run(newer, context).await.unwrap();
+    assert!(lines(&asked).len() > before);
+}
+
+#[tokio::test]
 async fn a_conflict_is_not_told_to_the_user() {
     let (context, asked) = context(|asked| {
         if asked.what.starts_with("POST") {
