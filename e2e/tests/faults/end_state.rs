@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 /// Fields that are of one run only, wherever they are. The generation is not among them: it counts changes.
-const OF_ONE_RUN: [&str; 24] = [
+const OF_ONE_RUN: [&str; 25] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -18,6 +18,7 @@ const OF_ONE_RUN: [&str; 24] = [
     "lastProbeTime",
     "startTime",
     "startedAt",
+    "finishedAt",
     "containerID",
     "clusterIP",
     "clusterIPs",

@@ -20,14 +20,15 @@ async fn an_operator_killed_ten_times_leaves_what_an_undisturbed_one_leaves() ->
     let seed = seed()?;
     eprintln!("killed: E2E_SEED={seed} repeats this run");
     story("story-undisturbed", |undisturbed| async move {
-        create(&undisturbed).await?;
+        for engine in Engine::ALL {
+            create(&undisturbed, engine).await?;
+        }
         settle(&undisturbed).await?;
         let expected = end_state::of(&undisturbed).await?;
         story("story-disturbed", |space| async move {
             let mark = space.cluster.mark()?;
             let cluster = &space.cluster;
             Operator::instead_of_the_deployment(cluster, async |operator| {
-                create(&space).await?;
                 kill_again_and_again(&space, operator, &mut Dice(seed)).await?;
                 operator.start().await?;
                 settle(&space).await
@@ -41,12 +42,9 @@ async fn an_operator_killed_ten_times_leaves_what_an_undisturbed_one_leaves() ->
     .await
 }
 
-async fn create(space: &Space) -> Result<()> {
-    for engine in Engine::ALL {
-        let spec = json!({"engine": engine.name(), "storage": {"size": "1Gi"}});
-        space.apply_instance(engine.name(), spec).await?;
-    }
-    Ok(())
+async fn create(space: &Space, engine: Engine) -> Result<()> {
+    let spec = json!({"engine": engine.name(), "storage": {"size": "1Gi"}});
+    space.apply_instance(engine.name(), spec).await
 }
 
 async fn settle(space: &Space) -> Result<()> {
@@ -56,14 +54,21 @@ async fn settle(space: &Space) -> Result<()> {
     Ok(())
 }
 
-/// Each life ends after a few writes, or after a moment if there is nothing to write.
+/// Each life ends after a few writes, or after a moment if there is nothing to write. Not all are created at once, so that there
+/// is something to write in most lives.
 async fn kill_again_and_again(
     space: &Space,
     operator: &mut Operator,
     dice: &mut Dice,
 ) -> Result<()> {
     let mut productive = 0;
+    let mut engines = Engine::ALL.into_iter();
     for life in 1..=KILLS {
+        if life % 3 == 1
+            && let Some(engine) = engines.next()
+        {
+            create(space, engine).await?;
+        }
         let mark = space.cluster.mark()?;
         let began = Instant::now();
         operator.start().await?;
@@ -75,7 +80,7 @@ async fn kill_again_and_again(
             })
             .await?;
         let leading = began.elapsed();
-        let enough = dice.up_to(4) as usize;
+        let enough = dice.up_to(3) as usize;
         let moment = Duration::from_millis(dice.up_to(1500));
         let working = Instant::now();
         while working.elapsed() < moment && written(space, &mark)? < enough {
