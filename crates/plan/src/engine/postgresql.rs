@@ -216,22 +216,24 @@ impl Engine for Postgresql {
             ("requires a Boolean value", '"'),
             ("could not access file", '"'),
         ];
+        // Without time, process and level, which begin a line of the log.
+        let bare = |line: &str| {
+            let levels = ["LOG:  ", "FATAL:  ", "ERROR:  ", "WARNING:  "];
+            let found = levels.iter().find_map(|level| line.split_once(level));
+            found.map_or(line, |(_, words)| words).trim().to_owned()
+        };
         last_words.lines().find_map(|line| {
             if let Some(name) = line
                 .strip_suffix(" requires a Boolean value")
                 .and_then(|l| l.rsplit('"').nth(1))
             {
-                return Some((name.to_owned(), line.trim().to_owned()));
+                return Some((name.to_owned(), bare(line)));
             }
             if line.contains("could not access file") {
-                return Some((
-                    "shared_preload_libraries".to_owned(),
-                    line.trim().to_owned(),
-                ));
+                return Some(("shared_preload_libraries".to_owned(), bare(line)));
             }
             bears.iter().find_map(|(words, quote)| {
-                quoted_after(line, words, *quote, *quote)
-                    .map(|name| (name.to_owned(), line.trim().to_owned()))
+                quoted_after(line, words, *quote, *quote).map(|name| (name.to_owned(), bare(line)))
             })
         })
     }

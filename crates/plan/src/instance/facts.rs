@@ -162,7 +162,7 @@ pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble
             Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable") => {
                 return Some(trouble(
                     reason::IMAGE_PULL_FAILED,
-                    format!("The image {} cannot be pulled: {}. Correct the image in the engine catalog, or make it available to the nodes.", container.image, sentence(said)),
+                    format!("The image {} cannot be pulled: {}. Correct the image in the engine catalog, or make it available to the nodes.", container.image, sentence(pull_error(said))),
                 ));
             }
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
@@ -284,14 +284,23 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// The last line that the engine marks as an error, else the last line. "Aborting" only says that there was one.
+/// What the last pull said. The kubelet says it with and without an introduction in turns; the status is to stay the same.
+fn pull_error(said: &str) -> &str {
+    said.split_once(": ErrImagePull: ")
+        .map_or(said, |(_, error)| error)
+}
+
+/// The last line that the engine marks as an error, from the mark on: the time before it differs with each end. Else the last
+/// line. "Aborting" only says that there was one.
 fn last_error<'a>(engine: &dyn Engine, text: &'a str) -> &'a str {
     let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
-    let marked = |line: &&str| {
-        engine.error_marks().iter().any(|mark| line.contains(mark)) && !line.ends_with("Aborting")
+    let marked = |line: &'a str| {
+        let marks = engine.error_marks().iter();
+        let mark = marks.filter_map(|mark| line.find(mark)).min()?;
+        (!line.ends_with("Aborting")).then(|| &line[mark..])
     };
     lines()
-        .find(marked)
+        .find_map(marked)
         .or_else(|| lines().next())
         .unwrap_or_default()
 }

@@ -502,3 +502,50 @@ fn a_pod_that_may_not_be_is_explained(#[case] warning: &str, #[case] expected: &
     world.pass();
     assert_eq!(world.reason(READY), expected);
 }
+
+/// The same trouble in other words, or at another time, is not another status.
+#[rstest]
+fn a_trouble_that_comes_again_is_told_in_the_same_words() {
+    let waiting = |reason: &str, message: &str| json!({"state": {"waiting": {"reason": reason, "message": message}}});
+    let ended = |message: &str| json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": message}}});
+    let pairs = [
+        (
+            waiting("ErrImagePull", "failed to pull: not found"),
+            waiting(
+                "ImagePullBackOff",
+                "Back-off pulling image \"postgres:0\": ErrImagePull: failed to pull: not found",
+            ),
+        ),
+        (
+            ended("2026-11-24 00:08:32 UTC [1] FATAL:  the disk is full\n"),
+            ended("2026-11-24 00:09:13 UTC [9] FATAL:  the disk is full\n"),
+        ),
+        (
+            ended(
+                "2026-11-24 00:08:32 UTC [1] LOG:  invalid value for parameter \"work_mem\": \"lots\"\n",
+            ),
+            ended(
+                "2026-11-24 00:09:13 UTC [9] LOG:  invalid value for parameter \"work_mem\": \"lots\"\n",
+            ),
+        ),
+    ];
+    for (first, second) in pairs {
+        let mut world = World::new(Engine::Postgresql, json!({}));
+        world.pass();
+        let [first, second] = [first, second].map(|mut container| {
+            for (key, value) in [
+                ("name", json!("database")),
+                ("image", json!("postgres:0")),
+                ("imageID", json!("")),
+                ("ready", json!(false)),
+                ("restartCount", json!(2)),
+            ] {
+                container[key] = value;
+            }
+            world.pod(json!({"status": {"phase": "Running", "containerStatuses": [container]}}));
+            world.pass();
+            world.cr.status.clone()
+        });
+        assert_eq!(first, second);
+    }
+}
