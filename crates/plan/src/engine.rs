@@ -59,6 +59,10 @@ pub trait Engine: Sync {
     fn derived(&self, memory: i128) -> Settings;
     /// The table of server settings: lines of a name and `dynamic` or `restart`.
     fn parameter_table(&self) -> &'static str;
+    /// What is wrong with the name of a database, if something is that admission does not see.
+    fn unusable_database(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
     /// Why a setting may not be set by a user, if so.
     fn forbidden(&self, name: &str) -> Option<&'static str>;
     /// What a value must not contain, if it does.

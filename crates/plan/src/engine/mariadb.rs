@@ -69,6 +69,9 @@ impl Engine for Mariadb {
     fn parameter_table(&self) -> &'static str {
         include_str!("parameters/mariadb.txt")
     }
+    fn unusable_database(&self, name: &str) -> Option<&'static str> {
+        mysql_family::unusable_database(name)
+    }
     fn forbidden(&self, name: &str) -> Option<&'static str> {
         mysql_family::forbidden(name)
     }

@@ -123,6 +123,30 @@ const FORBIDDEN: [(&[&str], &str); 5] = [
 /// What marks a line of the server's log as an error.
 pub const ERROR_MARKS: &[&str] = &["[ERROR]", "Can't "];
 
+/// What is wrong with the name of a database, if something is: a grant on it has at most 64 characters, its folder at most 255
+/// bytes, of which most characters but ASCII's letters and digits take five.
+pub fn unusable_database(name: &str) -> Option<&'static str> {
+    let in_grant = name
+        .chars()
+        .map(|c| 1 + usize::from(matches!(c, '_' | '%' | '\\')));
+    let in_folder = name.chars().map(|c| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            1
+        } else {
+            5
+        }
+    });
+    if in_grant.sum::<usize>() > 64 {
+        Some("is longer than 64 characters, where each of _, % and \\ counts twice")
+    } else if in_folder.sum::<usize>() > 255 {
+        Some(
+            "is too long for the name of a folder, in which other characters than ASCII's letters and digits take five bytes of 255",
+        )
+    } else {
+        None
+    }
+}
+
 /// Why a setting may not be set by a user, if so.
 pub fn forbidden(name: &str) -> Option<&'static str> {
     FORBIDDEN

@@ -34,6 +34,15 @@ pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Su
         .database
         .clone()
         .unwrap_or_else(|| default_database(name));
+    if let Some(why) = engine.unusable_database(&database) {
+        return Err(Invalid::spec(
+            reason::INVALID_NAME,
+            format!(
+                "spec.database: {database} {why} in {}. Create the instance anew with a shorter one.",
+                engine.title()
+            ),
+        ));
+    }
     Ok(Subject {
         cr,
         name,

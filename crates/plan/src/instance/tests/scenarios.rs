@@ -420,6 +420,8 @@ fn strangers_are_not_taken_over() {
 #[case(json!({"version": "9.9"}), Class::Unread, reason::UNKNOWN_VERSION)]
 #[case(json!({"resources": {"limits": {"memory": "1Mi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
 #[case(json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2Gi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
+#[case(json!({"engine": "mysql", "database": "_".repeat(33)}), Class::Unread, reason::INVALID_NAME)]
+#[case(json!({"engine": "mariadb", "database": "漢".repeat(52)}), Class::Unread, reason::INVALID_NAME)]
 fn what_cannot_be_makes_nothing(#[case] spec: Value, #[case] class: Class, #[case] expected: &str) {
     let mut world = World::new(Engine::Postgresql, spec);
     world.observed.storage_class = class;
