@@ -2,7 +2,10 @@
 
 mod creation;
 mod examples;
+mod hostile;
 mod leaving;
 mod lifecycle;
 mod refusals;
+mod secrecy;
 mod stalls;
+mod troubles;

@@ -26,7 +26,7 @@ pub fn says(said: &str, words: &[&str]) -> Result<()> {
 }
 
 /// Waits until the instance says this of itself in Ready and Stalled.
-async fn stalled(space: &Space, name: &str, reason: &str, words: &[&str]) -> Result<()> {
+pub async fn stalled(space: &Space, name: &str, reason: &str, words: &[&str]) -> Result<()> {
     let message = space
         .until_condition(name, "Stalled", "True", reason)
         .await?;
