@@ -4,5 +4,6 @@
 mod crash;
 mod end_state;
 mod idle;
+mod leader;
 mod operator;
 mod operator_killed;
