@@ -124,10 +124,11 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         Ok((subject, credentials, settings, writes))
     });
     let (mut writes, verdict) = match decided {
-        Ok((subject, credentials, settings, writes)) => (
-            writes,
-            status::valid(&subject, observed, &credentials, &settings, now),
-        ),
+        Ok((subject, credentials, settings, writes)) => {
+            let restarts = !is_paused(cr) && children::restart(&writes);
+            let verdict = status::valid(&subject, observed, &credentials, &settings, restarts, now);
+            (writes, verdict)
+        }
         Err(invalid) => (Vec::new(), status::invalid(cr, observed, &invalid, now)),
     };
     if let Some(finalizers) = finalizers(cr, protected) {

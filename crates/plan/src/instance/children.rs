@@ -76,6 +76,16 @@ pub fn plan(
     writes
 }
 
+/// Whether these writes change a StatefulSet that is there.
+pub fn restart(writes: &[Write]) -> bool {
+    writes.iter().any(|write| match write {
+        Write::Apply(object) => {
+            object.kind == Kind::StatefulSet && object.value["metadata"]["uid"].is_string()
+        }
+        _ => false,
+    })
+}
+
 /// Whether a Job has nothing more to tell. One that failed has, until it is time to make it again.
 fn is_spent(outcome: &Outcome, now: &Time) -> bool {
     match outcome {

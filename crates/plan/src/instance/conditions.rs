@@ -145,13 +145,15 @@ fn ready_reason(cr: &DatabaseInstance) -> Option<&str> {
         .map(|condition| condition.reason.as_str())
 }
 
-/// A change that is under way while the server serves.
+/// A change that is under way while the server serves, or begins with this pass (`restarts`): who waits for it must not take
+/// the state before it for the state after it.
 pub fn progress(
     subject: &Subject<'_>,
     observed: &Observed,
     credentials: &Credentials,
     settings: &SettingsPlan,
     serving: bool,
+    restarts: bool,
 ) -> Option<(&'static str, String)> {
     if !serving {
         return None;
@@ -170,7 +172,7 @@ pub fn progress(
             ),
         ));
     }
-    if facts::is_outdated(observed) {
+    if restarts || facts::is_outdated(observed) {
         return Some((
             reason::UPDATING,
             format!(

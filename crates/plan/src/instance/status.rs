@@ -39,6 +39,7 @@ pub fn valid(
     observed: &Observed,
     credentials: &Credentials,
     settings: &SettingsPlan,
+    restarts: bool,
     now: &Time,
 ) -> Verdict {
     let cr = subject.cr;
@@ -53,7 +54,7 @@ pub fn valid(
         statements.push(storage(subject, observed));
         statements.push(parameters(subject, settings));
     }
-    let progress = progress(subject, observed, credentials, settings, serving);
+    let progress = progress(subject, observed, credentials, settings, serving, restarts);
     let settings_trouble = settings::trouble(subject, settings);
     let stalled = trouble
         .or(settings_trouble.filter(|trouble| trouble.reason == reason::PARAMETER_REJECTED))

@@ -551,3 +551,16 @@ fn a_trouble_that_comes_again_is_told_in_the_same_words() {
         assert_eq!(first, second);
     }
 }
+
+/// Who waits for a change must not take the state before it for the state after it.
+#[rstest]
+fn the_pass_that_begins_a_restart_says_so() {
+    let mut world = running(Engine::Postgresql, json!({}));
+    world.change(json!({"scheduling": {"nodeSelector": {"disk": "ssd"}}}));
+    world.pass();
+    assert_eq!(world.reason(READY), reason::RUNNING);
+    assert_eq!(world.reason(RECONCILING), reason::UPDATING);
+    world.serve();
+    world.settle();
+    assert_eq!(world.condition(RECONCILING), None);
+}
