@@ -18,8 +18,26 @@ async fn holder(space: &Space) -> Result<String> {
 }
 
 async fn scale(space: &Space, replicas: &str) -> Result<()> {
-    operator(space, &["scale", "deployment/minidbaas", &format!("--replicas={replicas}")]).await?;
-    operator(space, &["rollout", "status", "deployment/minidbaas", "--timeout=120s"]).await.map(|_| ())
+    operator(
+        space,
+        &[
+            "scale",
+            "deployment/minidbaas",
+            &format!("--replicas={replicas}"),
+        ],
+    )
+    .await?;
+    operator(
+        space,
+        &[
+            "rollout",
+            "status",
+            "deployment/minidbaas",
+            "--timeout=120s",
+        ],
+    )
+    .await
+    .map(|_| ())
 }
 
 #[tokio::test]
@@ -40,22 +58,40 @@ async fn take_over(space: &Space) -> Result<()> {
     let first = holder(space).await?;
     ensure!(!first.is_empty(), "nobody holds the Lease");
     let mark = space.cluster.mark()?;
-    operator(space, &["delete", "pod", &first, "--grace-period=0", "--force"]).await?;
+    operator(
+        space,
+        &["delete", "pod", &first, "--grace-period=0", "--force"],
+    )
+    .await?;
     space.apply_instance("after", spec).await?;
     space.until_settled("after").await?;
     let second = holder(space).await?;
-    ensure!(second != first && !second.is_empty(), "the Lease is still held by {first}");
+    ensure!(
+        second != first && !second.is_empty(),
+        "the Lease is still held by {first}"
+    );
     let created: Vec<String> = space
         .cluster
         .operator_writes_since(&mark)?
         .into_iter()
-        .filter(|write| write.response_status.code == 201 && write.object_ref.namespace == space.name && write.object_ref.resource != "events")
+        .filter(|write| {
+            write.response_status.code == 201
+                && write.object_ref.namespace == space.name
+                && write.object_ref.resource != "events"
+        })
         .map(|write| format!("{} {}", write.object_ref.resource, write.object_ref.name))
         .collect();
     let mut once = created.clone();
     once.sort();
     once.dedup();
-    ensure!(once.len() == created.len(), "something was made twice: {created:?}");
-    space.instances().get("before").await.context("the first instance is gone")?;
+    ensure!(
+        once.len() == created.len(),
+        "something was made twice: {created:?}"
+    );
+    space
+        .instances()
+        .get("before")
+        .await
+        .context("the first instance is gone")?;
     Ok(())
 }

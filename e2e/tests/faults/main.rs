@@ -7,3 +7,4 @@ mod idle;
 mod leader;
 mod operator;
 mod operator_killed;
+mod scope;
