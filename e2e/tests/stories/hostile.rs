@@ -4,6 +4,7 @@ mod triples;
 
 use anyhow::{Context, Result, ensure};
 use api::Engine;
+use e2e::client::secret;
 use e2e::space::story;
 use e2e::{Database, Space, cluster};
 use serde_json::{Value, json};
@@ -29,29 +30,67 @@ async fn hostile_names_and_passwords_are_only_names_and_passwords_to_mariadb() -
 
 async fn hostile(name: &str, engine: Engine, memory: &str) -> Result<()> {
     story(name, |space| async move {
-        let five = triples::five(engine);
+        let mut five = triples::five(engine);
         for (number, triple) in five.iter().enumerate() {
             apply(&space, engine, memory, number, triple).await?;
         }
         for (number, triple) in five.iter().enumerate() {
-            let instance = instance(number);
-            space.until_settled(&instance).await?;
-            let database = Database::bound(&space, engine, &instance).await?;
-            let said = database.sql(&questions(engine)).await;
-            let said = said.with_context(|| format!("{triple:?}"))?;
-            let said = said.replace(['\t', '\n'], " ");
-            ensure!(
-                said.trim() == answers(engine, triple),
-                "{triple:?} is {said}"
-            );
-            let refused = database.with_password("another").sql("SELECT 1").await;
-            ensure!(refused.is_err(), "{triple:?} needs no password");
+            used_through_uri(&space, engine, number, triple).await?;
+        }
+        // Each gets the password of the next, inside the running database.
+        let passwords: Vec<String> = five.iter().map(|triple| triple.password.clone()).collect();
+        for (number, triple) in five.iter_mut().enumerate() {
+            triple.password = passwords[(number + 1) % passwords.len()].clone();
+            let secret = password(&space, &format!("changed-{number}"), triple).await?;
+            space
+                .patch(&instance(number), json!({"credentialsSecret": secret}))
+                .await?;
+        }
+        for (number, triple) in five.iter().enumerate() {
+            used_through_uri(&space, engine, number, triple).await?;
         }
         space
             .step("a hundred in one server", hundred(&space, engine))
             .await
     })
     .await
+}
+
+/// The binding leads to the triple's own database, and nothing but its password does.
+async fn used_through_uri(
+    space: &Space,
+    engine: Engine,
+    number: usize,
+    triple: &Triple,
+) -> Result<()> {
+    let instance = instance(number);
+    space.until_settled(&instance).await?;
+    let bound = secret(space, &instance, "password").await?;
+    ensure!(
+        bound == triple.password,
+        "the binding of {triple:?} has {bound}"
+    );
+    let database = Database::bound(space, engine, &instance).await?;
+    let said = database.sql(&questions(engine)).await;
+    let said = said.with_context(|| format!("{triple:?}"))?;
+    let said = said.replace(['\t', '\n'], " ");
+    ensure!(
+        said.trim() == answers(engine, triple),
+        "{triple:?} is {said}"
+    );
+    let refused = database.with_password("another").sql("SELECT 1").await;
+    ensure!(refused.is_err(), "{triple:?} needs no password");
+    Ok(())
+}
+
+/// Makes a Secret with the triple's password, and what refers to it.
+async fn password(space: &Space, name: &str, triple: &Triple) -> Result<Value> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "kubernetes.io/basic-auth",
+        "stringData": {"username": triple.user, "password": triple.password},
+    });
+    space.apply(&object.to_string()).await?;
+    Ok(json!({"name": name}))
 }
 
 fn instance(number: usize) -> String {
@@ -65,17 +104,12 @@ async fn apply(
     number: usize,
     triple: &Triple,
 ) -> Result<()> {
-    let secret = format!("password-{number}");
-    let object = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "type": "kubernetes.io/basic-auth",
-        "stringData": {"username": triple.user, "password": triple.password},
-    });
-    space.apply(&object.to_string()).await?;
+    let secret = password(space, &format!("password-{number}"), triple).await?;
     let resources =
         json!({"requests": {"cpu": "5m", "memory": memory}, "limits": {"memory": memory}});
     let spec = json!({
         "engine": engine.name(), "storage": {"size": "1Gi"}, "resources": resources,
-        "username": triple.user, "database": triple.database, "credentialsSecret": {"name": secret},
+        "username": triple.user, "database": triple.database, "credentialsSecret": secret,
     });
     space.apply_instance(&instance(number), spec).await
 }
