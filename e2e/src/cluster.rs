@@ -60,7 +60,7 @@ pub async fn output(program: &str, arguments: &[&str], input: &str) -> Result<Ou
 }
 
 impl Cluster {
-    /// Connects with the kubeconfig of KUBECONFIG, else of the project's own cluster.
+    /// Connects to the project's own cluster as its administrator.
     pub async fn connect() -> Result<Self> {
         rustls::crypto::ring::default_provider()
             .install_default()

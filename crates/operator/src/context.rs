@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource};
 
 use crate::error::Error;
@@ -49,8 +49,8 @@ pub struct Context {
     pub scope: Scope,
     /// Where the engine catalog is.
     pub operator_namespace: String,
-    /// Publishes Events.
-    pub recorder: Recorder,
+    /// Who publishes Events.
+    pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
     failures: Mutex<HashMap<String, u32>>,
@@ -70,12 +70,11 @@ impl Context {
             controller: api::names::FIELD_MANAGER.to_owned(),
             instance: Some(identity.to_owned()),
         };
-        let recorder = Recorder::new(client.clone(), reporter);
         Context {
             client,
             scope,
             operator_namespace,
-            recorder,
+            reporter,
             metrics,
             failures: Mutex::default(),
             overtaken: Mutex::default(),

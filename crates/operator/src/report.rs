@@ -3,7 +3,7 @@
 use api::names::FIELD_MANAGER;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 use plan::Notice;
 use serde_json::json;
 
@@ -84,7 +84,9 @@ async fn publish<R: Reconciled>(context: &Context, resource: &R, notice: &Notice
         secondary: None,
     };
     let reference = resource.object_ref(&());
-    let published = context.recorder.publish(&event, &reference);
+    // A recorder that lives on would count another message of the same reason as a repetition, and keep the old text.
+    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
+    let published = recorder.publish(&event, &reference);
     if let Err(error) = call("publish", "Event for", &resource.name_any(), published).await {
         tracing::warn!(%error, "an Event was not published");
     }

@@ -47,7 +47,7 @@ pub trait Engine: Sync {
     fn shared_memory(&self) -> bool;
     /// Probe that succeeds once the server accepts connections; without credentials.
     fn probe(&self) -> Value;
-    /// Command that ends the server cleanly and waits for it; needed where SIGTERM does not.
+    /// Command that begins a clean end of the server; needed where SIGTERM alone does not.
     fn stop_command(&self) -> Option<Vec<&'static str>>;
     /// Seconds a clean stop may take.
     fn grace_seconds(&self) -> i64;

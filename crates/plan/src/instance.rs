@@ -134,8 +134,11 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     if let Some(finalizers) = finalizers(cr, protected) {
         writes.insert(0, Write::Finalizers(finalizers));
     }
-    if is_paused(cr) {
+    let mut verdict = verdict;
+    if is_paused(cr) && !writes.is_empty() {
         writes.clear();
+        let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
+        verdict = status::invalid(cr, observed, &Invalid::spec(reason::PAUSED, why), now);
     }
     let requeue = verdict.recheck.or(cr
         .spec

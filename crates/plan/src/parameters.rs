@@ -53,10 +53,10 @@ pub fn check(engine: &dyn Engine, parameters: &BTreeMap<String, String>) -> Resu
                     "spec.parameters.{name} is written '{usual}' here: lower-case letters and '_'."
                 ),
                 None => format!(
-                    "spec.parameters.{name} is not a setting of {}{}. Correct or remove it.",
+                    "spec.parameters.{name} is not a setting of {}. {}Correct or remove it.",
                     engine.title(),
                     nearest(engine, &usual)
-                        .map(|near| format!("; did you mean '{near}'?"))
+                        .map(|near| format!("Did you mean '{near}'? "))
                         .unwrap_or_default()
                 ),
             });

@@ -149,7 +149,7 @@ impl Engine for Postgresql {
         json!({"exec": {"command": ["pg_isready", "--quiet", "--host=127.0.0.1", "--port=5432", "--timeout=3"]}, "timeoutSeconds": 5})
     }
     fn stop_command(&self) -> Option<Vec<&'static str>> {
-        // SIGTERM would wait for every client to leave; "fast" is a clean shutdown that does not.
+        // SIGTERM, which comes next, would wait for every client to leave; after "fast" it changes nothing.
         Some(vec![
             "pg_ctl",
             "stop",
@@ -157,9 +157,7 @@ impl Engine for Postgresql {
             "/var/lib/minidbaas/data",
             "-m",
             "fast",
-            "-w",
-            "-t",
-            "170",
+            "-W",
         ])
     }
     fn grace_seconds(&self) -> i64 {

@@ -143,7 +143,7 @@ fn crashed(
     }
 }
 
-/// What keeps the pod from serving, if anything does. `settled`: whether a state that usually passes within seconds has lasted.
+/// What keeps the pod from serving, if anything does.
 pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble> {
     if let Some(unscheduled) = condition(pod, "PodScheduled")
         .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))

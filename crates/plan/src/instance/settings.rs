@@ -203,8 +203,18 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
     };
     let retry = retried.map_or_else(|| hash(&json!(current)), str::to_owned);
     if current == wanted {
+        // Accepted before; what needs the restart is told until that is over.
+        let restarting =
+            facts::is_outdated(observed) || !observed.pod.as_ref().is_some_and(facts::is_ready);
+        let told = subject
+            .cr
+            .status
+            .as_ref()
+            .map(|status| status.pending_changes.clone());
+        let pending = told.filter(|_| restarting).unwrap_or_default();
         return Plan {
             retry,
+            pending,
             ..at_once(wanted)
         };
     }
@@ -215,14 +225,19 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
     let change = hash(&json!([current, wanted]));
     let name = settings_job(subject.name, &change);
     let outcome = outcome(observed, &name);
-    if outcome == Outcome::Done {
-        return Plan {
-            retry,
-            ..at_once(wanted)
-        };
-    }
-    let (dynamic, pending): (BTreeMap<_, _>, _) =
+    let (dynamic, mut pending): (BTreeMap<_, _>, _) =
         parameters::split(subject.engine, parameters::changes(&current, &wanted));
+    match outcome {
+        Outcome::Done => {
+            return Plan {
+                retry,
+                pending,
+                ..at_once(wanted)
+            };
+        }
+        Outcome::Refused(_) => pending.clear(),
+        Outcome::Absent | Outcome::Running | Outcome::Failed { .. } => {}
+    }
     let new_job = (outcome == Outcome::Absent && server == Server::Serving)
         .then(|| job::settings(subject, &change, &wanted, &dynamic));
     let waiting = outcome == Outcome::Absent && server != Server::Serving;

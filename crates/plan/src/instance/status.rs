@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use api::condition::{READY, RECONCILING, STALLED, Statement, conditions, reason};
+use api::condition::{
+    PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, reason,
+};
 use api::instance::{Binding, DeletionPolicy, Endpoint, Phase, StorageStatus};
 use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
@@ -177,10 +179,21 @@ pub fn invalid(
         ),
     };
     let besides = if waiting { RECONCILING } else { STALLED };
-    let statements = [
-        ready,
-        state(besides, "True", invalid.reason, invalid.message.clone()),
-    ];
+    let mut statements = vec![ready];
+    if invalid.reason == reason::INVALID_PARAMETER {
+        statements.push(state(
+            PARAMETERS_APPLIED,
+            "False",
+            invalid.reason,
+            invalid.message.clone(),
+        ));
+    }
+    statements.push(state(
+        besides,
+        "True",
+        invalid.reason,
+        invalid.message.clone(),
+    ));
     let status = DatabaseInstanceStatus {
         phase: Some(phase),
         ..finish(cr, &statements, now)
@@ -224,7 +237,7 @@ pub fn failed(
     error: &str,
     now: &Time,
 ) -> DatabaseInstanceStatus {
-    let Trouble { reason, message } = facts::creation_trouble(error).unwrap_or_else(|| Trouble {
+    let Trouble { reason, message } = facts::creation_trouble(error).filter(|trouble| trouble.reason == reason::QUOTA_EXCEEDED).unwrap_or_else(|| Trouble {
         reason: reason::APPLY_FAILED,
         message: format!("The API server refused a write: {error}. It is tried again; `kubectl describe` of the object and the operator's log show more."),
     });

@@ -38,7 +38,7 @@ pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Su
         return Err(Invalid::spec(
             reason::INVALID_NAME,
             format!(
-                "spec.database: {database} {why} in {}. Create the instance anew with a shorter one.",
+                "spec.database: {database} {why} in {}. Create the instance anew with another one.",
                 engine.title()
             ),
         ));
@@ -189,7 +189,7 @@ pub fn surroundings(subject: &Subject<'_>, observed: &Observed) -> Decision<()> 
         ) => Err(Invalid::surroundings(
             reason::STORAGE_CLASS_CANNOT_GROW,
             format!(
-                "spec.storage.size: the class {name} does not allow volumes to grow (allowVolumeExpansion). Set the size back, or let the class allow it."
+                "spec.storage.size: the class {name} does not allow volumes to grow. Let it (allowVolumeExpansion: true); the spec's size cannot be taken back."
             ),
         )),
         _ => Ok(()),

@@ -131,7 +131,7 @@ fn a_protected_instance_is_not_let_go() {
 
 #[rstest]
 #[case(Engine::Postgresql, "data_directory", "belong to the operator")]
-#[case(Engine::Postgresql, "work_men", "did you mean 'work_mem'")]
+#[case(Engine::Postgresql, "work_men", "Did you mean 'work_mem'")]
 #[case(Engine::Postgresql, "Work_Mem", "is written 'work_mem'")]
 #[case(Engine::Mysql, "datadir", "belong to the operator")]
 #[case(Engine::Mysql, "skip-grant-tables", "authentication")]
@@ -202,9 +202,13 @@ fn more_memory_and_its_settings_take_one_restart() {
     world.pass();
     let after = template(&world);
     assert_ne!(after, before);
+    world.pass();
+    let pending = world.cr.status.clone().unwrap().pending_changes;
+    assert_eq!(pending, ["shared_buffers"], "what the restart is for");
     world.serve();
     world.settle();
     assert_eq!(template(&world), after);
+    assert!(world.cr.status.clone().unwrap().pending_changes.is_empty());
 }
 
 #[rstest]
@@ -462,10 +466,13 @@ fn a_lost_volume_is_not_replaced_by_an_empty_one() {
 #[rstest]
 fn a_paused_instance_is_reported_and_not_written() {
     let mut world = running(Engine::Postgresql, json!({}));
+    assert_eq!(world.reason(STALLED), "");
     world.cr.metadata.annotations =
         Some([("minidbaas.dev/paused".to_owned(), "true".to_owned())].into());
     world.observed.service = None;
     assert!(world.pass().writes.is_empty());
+    assert_eq!(world.reason(STALLED), reason::PAUSED);
+    assert_eq!(world.reason(READY), reason::RUNNING);
 }
 
 #[rstest]

@@ -134,6 +134,8 @@ impl World {
                     && let Some(existing) = existing
                 {
                     value["status"] = existing["status"].clone();
+                    let generation = existing["metadata"]["generation"].as_i64().unwrap_or(1);
+                    value["metadata"]["generation"] = json!(generation + 1);
                 }
                 value
             }
@@ -197,7 +199,7 @@ impl World {
         self.edit_claim(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": size}}}));
         let set = json!(self.observed.stateful_set);
         let revision = crate::difference::hash(&set["spec"]["template"]);
-        self.edit_set(json!({"status": {"replicas": 1, "updateRevision": revision}}));
+        self.edit_set(json!({"status": {"replicas": 1, "updateRevision": revision, "observedGeneration": set["metadata"]["generation"]}}));
         let image = set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
         self.pod(json!({"metadata": {"labels": {"controller-revision-hash": revision}}, "spec": {"containers": [{"name": "database", "image": image}]}, "status": {
             "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
