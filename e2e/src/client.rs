@@ -104,12 +104,17 @@ impl<'a> Database<'a> {
             .await
     }
 
+    /// Path of the kubectl that reaches the client's pod.
+    pub(crate) fn kubectl(&self) -> &str {
+        &self.space.cluster.kubectl
+    }
+
     /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
     pub async fn sql(&self, sql: &str) -> Result<String> {
         let (arguments, head) = self.invocation("")?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let input = format!("{head}{sql}\n");
-        let output = output("kubectl", &arguments, &input).await?;
+        let output = output(self.kubectl(), &arguments, &input).await?;
         if !output.status.success() {
             bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
         }

@@ -16,6 +16,8 @@ pub struct Cluster {
     pub client: Client,
     /// Path of the administrator's kubeconfig.
     pub kubeconfig: PathBuf,
+    /// Path of the kubectl of the cluster's version.
+    pub kubectl: String,
 }
 
 /// Root of the repository.
@@ -72,6 +74,7 @@ impl Cluster {
         Ok(Cluster {
             client: Client::try_from(config)?,
             kubeconfig,
+            kubectl: format!("{}/kubectl", script(&["programs"]).await?.trim()),
         })
     }
 
@@ -89,7 +92,7 @@ impl Cluster {
         let all: Vec<&str> = std::iter::once(kubeconfig.as_str())
             .chain(arguments.iter().copied())
             .collect();
-        run("kubectl", &all, input).await
+        run(&self.kubectl, &all, input).await
     }
 }
 

@@ -23,7 +23,7 @@ impl Writer {
             "n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done |"
         );
         let (arguments, head) = database.invocation(&source)?;
-        let mut kubectl = Command::new("kubectl")
+        let mut kubectl = Command::new(database.kubectl())
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

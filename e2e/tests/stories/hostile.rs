@@ -177,7 +177,7 @@ async fn hundred(space: &Space, engine: Engine) -> Result<()> {
         "-c",
         MANY,
     ];
-    let said = cluster::run("kubectl", &words, &lines.concat()).await?;
+    let said = cluster::run(&space.cluster.kubectl, &words, &lines.concat()).await?;
     let said: Vec<&str> = said.lines().map(str::trim).collect();
     ensure!(
         said.len() == triples.len() + 1,

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use api::Engine;
 use e2e::space::story;
 use e2e::{Space, kstatus};
 use serde_json::{Value, json};
+
+use crate::leaving::versions;
 
 /// A spec with these changes.
 pub fn spec(engine: &str, changes: Value) -> Value {
@@ -82,7 +85,7 @@ async fn what_a_spec_names_and_what_is_missing_stalls_it_until_it_is_there() -> 
             ("password", "mysql", mine("no-password"), "CredentialsInvalid", &["spec.credentialsSecret", "key password", "Add it"]),
             ("class", "mariadb", storage, "StorageClassNotFound", &["spec.storage.className", "story-refusals", "Create it"]),
             ("forbidden", "postgresql", set("data_directory"), "InvalidParameter", &["spec.parameters.data_directory", "Remove it"]),
-            ("unknown", "postgresql", set("work_men"), "InvalidParameter", &["spec.parameters.work_men", "did you mean 'work_mem'"]),
+            ("unknown", "postgresql", set("work_men"), "InvalidParameter", &["spec.parameters.work_men", "Did you mean 'work_mem'"]),
             ("secured", "mysql", set("skip_grant_tables"), "InvalidParameter", &["spec.parameters.skip_grant_tables", "Remove it"]),
             ("memory", "mariadb", little, "InvalidResources", &["spec.resources.limits.memory", "at least"]),
         ];
@@ -243,36 +246,9 @@ async fn a_retained_volume_is_not_started_as_something_else() -> Result<()> {
         for (data, reason) in [("16", "MajorVersionChange"), ("17.999", "VersionDowngrade")] {
             annotate(space, data).await?;
             let before = space.objects().await?;
-            let exact = space
-                .cluster
-                .kubectl(
-                    &[
-                        "-n",
-                        "minidbaas-system",
-                        "get",
-                        "configmap",
-                        "minidbaas-catalog",
-                        "-o=yaml",
-                    ],
-                    "",
-                )
-                .await?;
-            let exact = exact
-                .lines()
-                .filter_map(|line| {
-                    line.trim()
-                        .strip_prefix("postgresql.17.")?
-                        .split(':')
-                        .next()
-                })
-                .next_back()
-                .unwrap_or_default()
-                .to_owned();
+            let (_, exact) = versions(space, Engine::Postgresql).await?;
             space
-                .apply_instance(
-                    "kept",
-                    spec("postgresql", json!({"version": format!("17.{exact}")})),
-                )
+                .apply_instance("kept", spec("postgresql", json!({"version": exact})))
                 .await?;
             stalled(space, "kept", reason, &["spec.version", data]).await?;
             untouched(space, &before).await?;
