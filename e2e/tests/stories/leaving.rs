@@ -67,7 +67,7 @@ async fn apply_password(space: &Space, password: &str) -> Result<()> {
 }
 
 /// The series and the exact version of the catalog.
-async fn versions(space: &Space, engine: Engine) -> Result<(String, String)> {
+pub async fn versions(space: &Space, engine: Engine) -> Result<(String, String)> {
     let catalog = [
         "-n",
         "minidbaas-system",
