@@ -35,8 +35,9 @@ impl Operator {
             stopped
         };
         let done = done.await;
-        std::fs::remove_file(&operator.kubeconfig)?;
         scale(cluster, 1).await?;
+        std::fs::remove_file(&operator.kubeconfig)?;
+        std::fs::remove_file(&operator.log)?;
         done
     }
 

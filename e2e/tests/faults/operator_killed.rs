@@ -6,8 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use api::Engine;
 use e2e::Space;
-use e2e::audit::{Mark, Request};
+use e2e::audit::{Mark, OPERATOR, Request};
 use e2e::space::story;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Api;
 use serde_json::json;
 
 use crate::end_state;
@@ -61,7 +64,7 @@ async fn kill_again_and_again(
     operator: &mut Operator,
     dice: &mut Dice,
 ) -> Result<()> {
-    let mut productive = 0;
+    let (mut productive, mut at_once) = (0, 0);
     let mut engines = Engine::ALL.into_iter();
     for life in 1..=KILLS {
         if life % 2 == 1
@@ -70,16 +73,16 @@ async fn kill_again_and_again(
             create(space, engine).await?;
         }
         let mark = space.cluster.mark()?;
-        let began = Instant::now();
+        let (held, began) = (held_until(space).await?, Instant::now());
         operator.start().await?;
-        // The Lease is still held in its own name by the one that was killed: this one must not wait for its end.
         space
             .until("the operator looks at the instances", || async {
-                let requests = space.cluster.requests_since(&mark)?;
-                Ok(requests.iter().any(is_list_of_instances))
+                Ok(at_work(space, &mark)?.is_some())
             })
             .await?;
         let leading = began.elapsed();
+        let looked = at_work(space, &mark)?;
+        at_once += usize::from(held.is_some() && looked < held);
         let enough = dice.up_to(3) as usize;
         let moment = Duration::from_millis(dice.up_to(2000));
         let working = Instant::now();
@@ -92,16 +95,36 @@ async fn kill_again_and_again(
         eprintln!("killed: life {life}: at work after {leading:.1?}, {writes} writes");
     }
     ensure!(
+        at_once > 0,
+        "each life waited until the Lease of the one before, in the same name, had run out"
+    );
+    ensure!(
         productive > KILLS / 4,
         "only {productive} of {KILLS} lives wrote anything: these were no interruptions"
     );
     Ok(())
 }
 
-fn is_list_of_instances(request: &Request) -> bool {
-    request.user.username == e2e::audit::OPERATOR
-        && request.verb == "list"
-        && request.object_ref.resource == "databaseinstances"
+/// When the operator first looked at the instances, if it did: it does so only with the Lease.
+fn at_work(space: &Space, mark: &Mark) -> Result<Option<Timestamp>> {
+    let requests = space.cluster.requests_since(mark)?;
+    let list = requests.iter().find(|request| {
+        request.user.username == OPERATOR
+            && request.verb == "list"
+            && request.object_ref.resource == "databaseinstances"
+    });
+    list.map(Request::received).transpose()
+}
+
+/// Until when the Lease is its last holder's, if that one has not given it back.
+async fn held_until(space: &Space) -> Result<Option<Timestamp>> {
+    let leases: Api<Lease> = Api::namespaced(space.cluster.client.clone(), "minidbaas-system");
+    let spec = leases.get(api::names::LEASE).await?.spec;
+    let spec = spec.context("the Lease is empty")?;
+    let seconds = spec.lease_duration_seconds.unwrap_or_default();
+    Ok(spec
+        .renew_time
+        .map(|renewed| renewed.0 + SignedDuration::from_secs(seconds.into())))
 }
 
 fn written(space: &Space, mark: &Mark) -> Result<usize> {
