@@ -18,8 +18,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::{apply, report};
 
-/// Look again after this long even if no event came: a missed one would leave an object wrong for ever.
-const USUAL: Duration = Duration::from_secs(3600);
+/// Look again after this long even if no event came: none comes of a lost Secret, because Secrets are not watched.
+const USUAL: Duration = Duration::from_secs(600);
 /// Our own write of a status comes back by the watch within this time, or is looked for again.
 const OWN_WRITE: Duration = Duration::from_secs(1);
 

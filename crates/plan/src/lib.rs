@@ -24,7 +24,7 @@ pub struct Plan<Status> {
     pub status: Status,
     /// Events to publish: reasons that changed.
     pub notices: Vec<Notice>,
-    /// When to look again although nothing changed; `None`: after the usual hour.
+    /// When to look again although nothing changed; `None`: after the usual ten minutes.
     pub requeue: Option<Duration>,
 }
 
