@@ -81,8 +81,8 @@ pub trait Engine: Sync {
 pub fn of(engine: api::Engine) -> &'static dyn Engine {
     match engine {
         api::Engine::Postgresql => &postgresql::Postgresql,
-        api::Engine::Mysql => &mysql::Mysql,
-        api::Engine::Mariadb => &mariadb::Mariadb,
+        api::Engine::Mysql => &mysql::MYSQL,
+        api::Engine::Mariadb => &mariadb::MARIADB,
     }
 }
 

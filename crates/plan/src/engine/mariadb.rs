@@ -1,97 +1,16 @@
 //! MariaDB 10.11 and later.
 
-use serde_json::{Value, json};
-
-use super::{Engine, MIB, Settings, mysql_family};
+use super::MIB;
+use super::mysql_family::Member;
 
 /// The MariaDB engine.
-pub struct Mariadb;
-
-impl Engine for Mariadb {
-    fn title(&self) -> &'static str {
-        "MariaDB"
-    }
-    fn port(&self) -> i32 {
-        3306
-    }
-    fn uri_scheme(&self) -> &'static str {
-        "mysql"
-    }
-    fn numbers_of_series(&self) -> usize {
-        2
-    }
-    fn administrator(&self) -> &'static str {
-        "minidbaas"
-    }
-    fn files(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("common.sh", include_str!("scripts/mysql_family/common.sh")),
-            (
-                "prepare.sh",
-                include_str!("scripts/mysql_family/prepare.sh"),
-            ),
-            ("apply.sh", include_str!("scripts/mysql_family/apply.sh")),
-        ]
-    }
-    fn settings_key(&self) -> &'static str {
-        "my.cnf"
-    }
-    fn command(&self) -> Vec<&'static str> {
-        vec!["mariadbd", "--defaults-file=/etc/minidbaas/my.cnf"]
-    }
-    fn environment(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("ENGINE", "mariadb"), ("LANG", "C.UTF-8")]
-    }
-    fn run_path(&self) -> &'static str {
-        "/run/mysqld"
-    }
-    fn shared_memory(&self) -> bool {
-        false
-    }
-    fn probe(&self) -> Value {
-        json!({"tcpSocket": {"port": "database"}, "timeoutSeconds": 5})
-    }
-    fn stop_command(&self) -> Option<Vec<&'static str>> {
-        None
-    }
-    fn grace_seconds(&self) -> i64 {
-        300
-    }
-    fn default_memory(&self) -> &'static str {
-        "512Mi"
-    }
-    fn least_memory(&self) -> i128 {
-        192 * MIB
-    }
-    fn derived(&self, memory: i128) -> Settings {
-        mysql_family::buffer_pool(memory, 160 * MIB)
-    }
-    fn parameter_table(&self) -> &'static str {
-        include_str!("parameters/mariadb.txt")
-    }
-    fn unusable_database(&self, name: &str) -> Option<&'static str> {
-        mysql_family::unusable_database(name)
-    }
-    fn forbidden(&self, name: &str) -> Option<&'static str> {
-        mysql_family::forbidden(name)
-    }
-    fn unwritable(&self, value: &str) -> Option<&'static str> {
-        mysql_family::unwritable(value)
-    }
-    fn render(&self, settings: &Settings) -> String {
-        mysql_family::render("mariadbd", BASE, settings)
-    }
-    fn knows_extension_settings(&self) -> bool {
-        false
-    }
-    fn error_marks(&self) -> &'static [&'static str] {
-        mysql_family::ERROR_MARKS
-    }
-    fn complaint(&self, last_words: &str) -> Option<(String, String)> {
-        mysql_family::complaint(last_words)
-    }
-}
-
-const BASE: &str = "\
-log_warnings = 1
-";
+pub const MARIADB: Member = Member {
+    title: "MariaDB",
+    program: "mariadbd",
+    // At 2, the default, every probe of the port would be a line in the log.
+    settings: "log_warnings = 1\n",
+    parameter_table: include_str!("parameters/mariadb.txt"),
+    default_memory: "512Mi",
+    least_memory: 192 * MIB,
+    memory_besides_buffer_pool: 160 * MIB,
+};

@@ -1,6 +1,112 @@
 //! What MySQL and MariaDB have in common: option files, settings that belong to the operator, and complaints.
 
-use super::{MIB, Settings, quoted_after};
+use serde_json::{Value, json};
+
+use super::{Engine, MIB, Settings, quoted_after};
+
+/// One engine of the family, by what tells it from the others.
+pub struct Member {
+    /// The name people know.
+    pub title: &'static str,
+    /// The server's program, and its section of the option file.
+    pub program: &'static str,
+    /// Lines of the option file that the others do not have.
+    pub settings: &'static str,
+    /// The table of server settings.
+    pub parameter_table: &'static str,
+    /// Memory limit when the spec has none.
+    pub default_memory: &'static str,
+    /// Least memory limit, in bytes.
+    pub least_memory: i128,
+    /// What the server needs besides its buffer pool, in bytes.
+    pub memory_besides_buffer_pool: i128,
+}
+
+impl Engine for Member {
+    fn title(&self) -> &'static str {
+        self.title
+    }
+    fn port(&self) -> i32 {
+        3306
+    }
+    fn uri_scheme(&self) -> &'static str {
+        "mysql"
+    }
+    fn numbers_of_series(&self) -> usize {
+        2
+    }
+    fn administrator(&self) -> &'static str {
+        "minidbaas"
+    }
+    fn files(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("common.sh", include_str!("scripts/mysql_family/common.sh")),
+            (
+                "prepare.sh",
+                include_str!("scripts/mysql_family/prepare.sh"),
+            ),
+            ("apply.sh", include_str!("scripts/mysql_family/apply.sh")),
+        ]
+    }
+    fn settings_key(&self) -> &'static str {
+        "my.cnf"
+    }
+    fn command(&self) -> Vec<&'static str> {
+        vec![self.program, "--defaults-file=/etc/minidbaas/my.cnf"]
+    }
+    fn environment(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("LANG", "C.UTF-8")]
+    }
+    fn run_path(&self) -> &'static str {
+        "/run/mysqld"
+    }
+    fn shared_memory(&self) -> bool {
+        false
+    }
+    fn probe(&self) -> Value {
+        // The port opens only when recovery is over.
+        json!({"tcpSocket": {"port": "database"}, "timeoutSeconds": 5})
+    }
+    fn stop_command(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+    fn grace_seconds(&self) -> i64 {
+        300
+    }
+    fn default_memory(&self) -> &'static str {
+        self.default_memory
+    }
+    fn least_memory(&self) -> i128 {
+        self.least_memory
+    }
+    fn derived(&self, memory: i128) -> Settings {
+        buffer_pool(memory, self.memory_besides_buffer_pool)
+    }
+    fn parameter_table(&self) -> &'static str {
+        self.parameter_table
+    }
+    fn unusable_database(&self, name: &str) -> Option<&'static str> {
+        unusable_database(name)
+    }
+    fn forbidden(&self, name: &str) -> Option<&'static str> {
+        forbidden(name)
+    }
+    fn unwritable(&self, value: &str) -> Option<&'static str> {
+        unwritable(value)
+    }
+    fn render(&self, settings: &Settings) -> String {
+        render(self.program, self.settings, settings)
+    }
+    fn knows_extension_settings(&self) -> bool {
+        false
+    }
+    fn error_marks(&self) -> &'static [&'static str] {
+        &["[ERROR]", "Can't "]
+    }
+    fn complaint(&self, last_words: &str) -> Option<(String, String)> {
+        complaint(last_words)
+    }
+}
 
 /// Settings of both that belong to the operator, with the reason.
 const FORBIDDEN: [(&[&str], &str); 5] = [
@@ -120,12 +226,9 @@ const FORBIDDEN: [(&[&str], &str); 5] = [
     ),
 ];
 
-/// What marks a line of the server's log as an error.
-pub const ERROR_MARKS: &[&str] = &["[ERROR]", "Can't "];
-
 /// What is wrong with the name of a database, if something is: a grant on it has at most 64 characters, its folder at most 255
 /// bytes, of which most characters but ASCII's letters and digits take five.
-pub fn unusable_database(name: &str) -> Option<&'static str> {
+fn unusable_database(name: &str) -> Option<&'static str> {
     let in_grant = name
         .chars()
         .map(|c| 1 + usize::from(matches!(c, '_' | '%' | '\\')));
@@ -148,7 +251,7 @@ pub fn unusable_database(name: &str) -> Option<&'static str> {
 }
 
 /// Why a setting may not be set by a user, if so.
-pub fn forbidden(name: &str) -> Option<&'static str> {
+fn forbidden(name: &str) -> Option<&'static str> {
     FORBIDDEN
         .iter()
         .find(|(names, _)| names.contains(&name))
@@ -156,14 +259,14 @@ pub fn forbidden(name: &str) -> Option<&'static str> {
 }
 
 /// Option files have no way to write a double quote inside a quoted value that all versions read alike.
-pub fn unwritable(value: &str) -> Option<&'static str> {
+fn unwritable(value: &str) -> Option<&'static str> {
     value
         .contains('"')
         .then_some("a double quote; use single quotes")
 }
 
 /// An option file with the given section.
-pub fn render(section: &str, base: &str, settings: &Settings) -> String {
+fn render(section: &str, base: &str, settings: &Settings) -> String {
     let lines = settings
         .iter()
         .map(|(name, value)| format!("{name} = \"{}\"\n", value.replace('\\', "\\\\")));
@@ -171,13 +274,13 @@ pub fn render(section: &str, base: &str, settings: &Settings) -> String {
 }
 
 /// Buffer pool that fits beside what the rest of the server needs.
-pub fn buffer_pool(memory: i128, overhead: i128) -> Settings {
+fn buffer_pool(memory: i128, overhead: i128) -> Settings {
     let pool = ((memory - overhead) / 4 * 3).max(32 * MIB);
     [("innodb_buffer_pool_size".to_owned(), super::mebibytes(pool))].into()
 }
 
 /// The variable named in an `[ERROR]` line.
-pub fn complaint(last_words: &str) -> Option<(String, String)> {
+fn complaint(last_words: &str) -> Option<(String, String)> {
     let tidy = |line: &str| line.trim().to_owned();
     last_words.lines().find_map(|line| {
         let name = quoted_after(line, "unknown variable", '\'', '=')
