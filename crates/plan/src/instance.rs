@@ -123,9 +123,9 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         let writes = children::plan(&subject, observed, &credentials, &settings, now);
         Ok((subject, credentials, settings, writes))
     });
-    let (mut writes, verdict) = match decided {
+    let (mut writes, mut verdict) = match decided {
         Ok((subject, credentials, settings, writes)) => {
-            let restarts = !is_paused(cr) && children::restart(&writes);
+            let restarts = children::restart(&writes);
             let verdict = status::valid(&subject, observed, &credentials, &settings, restarts, now);
             (writes, verdict)
         }
@@ -134,7 +134,6 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     if let Some(finalizers) = finalizers(cr, protected) {
         writes.insert(0, Write::Finalizers(finalizers));
     }
-    let mut verdict = verdict;
     if is_paused(cr) && !writes.is_empty() {
         writes.clear();
         let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
