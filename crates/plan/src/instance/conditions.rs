@@ -266,7 +266,7 @@ pub fn storage(subject: &Subject<'_>, observed: &Observed) -> Statement {
 pub fn parameters(subject: &Subject<'_>, settings: &SettingsPlan) -> Statement {
     match settings::trouble(subject, settings) {
         Some(trouble) => state(PARAMETERS_APPLIED, "False", trouble.reason, trouble.message),
-        None if settings.job.is_some() || settings.waiting => state(
+        None if settings.job.is_some() => state(
             PARAMETERS_APPLIED,
             "False",
             reason::UPDATING,

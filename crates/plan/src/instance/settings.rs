@@ -32,8 +32,6 @@ pub struct Plan {
     pub job: Option<(String, Outcome)>,
     /// The Job to be made.
     pub new_job: Option<Object>,
-    /// Whether the wanted settings wait for the server to serve.
-    pub waiting: bool,
 }
 
 impl Plan {
@@ -196,7 +194,6 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
         pending: Vec::new(),
         job: None,
         new_job: None,
-        waiting: false,
     };
     let Some(current) = current else {
         return at_once(wanted);
@@ -240,14 +237,12 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
     }
     let new_job = (outcome == Outcome::Absent && server == Server::Serving)
         .then(|| job::settings(subject, &change, &wanted, &dynamic));
-    let waiting = outcome == Outcome::Absent && server != Server::Serving;
     Plan {
         effective: current,
         retry,
         pending,
         job: Some((name, outcome)),
         new_job,
-        waiting,
     }
 }
 

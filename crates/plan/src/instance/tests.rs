@@ -1,5 +1,6 @@
 //! Scenarios: what is snapshotted is what the cluster is sent. `World` stands for an API server that does what it is told.
 
 mod law;
+mod refusals;
 mod scenarios;
 mod world;
