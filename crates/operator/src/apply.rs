@@ -18,7 +18,11 @@ fn objects(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject>
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural);
-    Api::namespaced_with(context.client.clone(), namespace, &resource)
+    if kind.is_namespaced() {
+        Api::namespaced_with(context.client.clone(), namespace, &resource)
+    } else {
+        Api::all_with(context.client.clone(), &resource)
+    }
 }
 
 /// Server-side apply; only of fields that the API server knows.
@@ -27,6 +31,14 @@ fn parameters(force: bool) -> PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         force,
         field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::default()
+    }
+}
+
+/// JSON merge patch.
+fn merge() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     }
 }
@@ -61,17 +73,13 @@ pub async fn apply<R: Reconciled>(
         }
         Write::Patch(object) => {
             let kind = object.kind.api().1;
-            let options = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
             call(
                 "patch",
                 kind,
                 object.name(),
                 objects(context, namespace, object.kind).patch(
                     object.name(),
-                    &options,
+                    &merge(),
                     &Patch::Merge(&object.value),
                 ),
             )
@@ -84,15 +92,11 @@ pub async fn apply<R: Reconciled>(
             let name = owner.name_any();
             let change = json!({"metadata": {"uid": owner.uid(), "resourceVersion": owner.resource_version(), "finalizers": finalizers}});
             let resources: Api<R> = Api::namespaced(context.client.clone(), namespace);
-            let options = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
             call(
                 "patch",
                 "finalizers of",
                 &name,
-                resources.patch_metadata(&name, &options, &Patch::Merge(change)),
+                resources.patch_metadata(&name, &merge(), &Patch::Merge(change)),
             )
             .await?;
             Ok(())

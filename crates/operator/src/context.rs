@@ -1,5 +1,6 @@
 //! What a pass may touch: the client, events, metrics, and the count of failures by object.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -136,10 +137,11 @@ impl Context {
 /// Awaits one call, for a bounded time, and says what it was if it fails.
 pub async fn call<T>(
     verb: &'static str,
-    kind: &'static str,
+    kind: impl Into<Cow<'static, str>>,
     name: &str,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
+    let kind = kind.into();
     match tokio::time::timeout(Duration::from_secs(CALL_SECONDS), call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(Error::Api {

@@ -1,5 +1,7 @@
 //! The one error of a pass: which call failed, on what, and why.
 
+use std::borrow::Cow;
+
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -9,7 +11,7 @@ pub enum Error {
         /// What was to be done.
         verb: &'static str,
         /// Kind of the object.
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// Its name.
         name: String,
         /// What the client says.
@@ -21,7 +23,7 @@ pub enum Error {
         /// What was to be done.
         verb: &'static str,
         /// Kind of the object.
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// Its name.
         name: String,
         /// How long the call was given.
@@ -35,21 +37,31 @@ pub enum Error {
 impl Error {
     /// Whether the object changed or vanished in between, so that the next pass sees something else.
     pub fn is_conflict(&self) -> bool {
+        matches!(self.code(), Some(404 | 409))
+    }
+
+    /// Whether the operator may not do this.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    /// Whether the cluster does not have this API, or the object is not there.
+    pub fn is_missing(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    fn code(&self) -> Option<u16> {
         match self {
-            Error::Api { source, .. } => {
-                matches!(&**source, kube::Error::Api(status) if status.code == 409 || status.code == 404)
-            }
-            Error::Timeout { .. } | Error::Random(_) => false,
+            Error::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Error::Timeout { .. } | Error::Random(_) => None,
         }
     }
 
     /// Whether the API server understood the write and refused it: something a person should read.
     pub fn is_refusal(&self) -> bool {
-        match self {
-            Error::Api { source, .. } => {
-                matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 405 | 422))
-            }
-            Error::Timeout { .. } | Error::Random(_) => false,
-        }
+        matches!(self.code(), Some(400 | 403 | 405 | 422))
     }
 }
