@@ -26,7 +26,7 @@ test-soak: cluster ## the long forms of stories: five idle minutes
 
 generate: ## write the CRDs and the engine catalog anew from the code
 	cargo build -p minidbaas
-	cargo run -q -p minidbaas -- crd >crds/databaseinstances.yaml
+	for crd in databaseinstances databasebackups databaserestores; do cargo run -q -p minidbaas -- crd $$crd >crds/$$crd.yaml || exit; done
 	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
 
 cluster: ## a real cluster on this machine with the operator of this tree (as root)

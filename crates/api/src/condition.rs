@@ -13,6 +13,11 @@ pub const STORAGE_READY: &str = "StorageReady";
 /// The server settings of the spec are in force.
 pub const PARAMETERS_APPLIED: &str = "ParametersApplied";
 
+/// The scheduled backups succeed; present only while spec.backup.schedule is set.
+pub const BACKUP_HEALTHY: &str = "BackupHealthy";
+/// The backup was restored, and the engine's own checks found it good.
+pub const VERIFIED: &str = "Verified";
+
 /// Reasons, in CamelCase as the API conventions ask. Each is explained in docs/conditions.md.
 pub mod reason {
     /// The database accepts connections.
@@ -91,6 +96,80 @@ pub mod reason {
     pub const CREDENTIALS_NOT_APPLIED: &str = "CredentialsNotApplied";
     /// The API server refused a write of the operator.
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// A cluster without the API of VolumeSnapshots.
+    pub const SNAPSHOT_API_MISSING: &str = "SnapshotApiMissing";
+    /// There is no such VolumeSnapshotClass, or none for the volume's driver.
+    pub const SNAPSHOT_CLASS_NOT_FOUND: &str = "SnapshotClassNotFound";
+    /// The volume's driver cannot make snapshots, or is another one than the class's.
+    pub const SNAPSHOT_UNSUPPORTED: &str = "SnapshotUnsupported";
+    /// The instance to be backed up does not exist.
+    pub const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
+    /// The instance to be backed up has no volume with data yet, or its server does not serve.
+    pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
+    /// The snapshot is being taken.
+    pub const TAKING_SNAPSHOT: &str = "TakingSnapshot";
+    /// Writes are being held, or the database is being stopped, for the cut.
+    pub const HOLDING: &str = "Holding";
+    /// The cut is made; the storage completes the snapshot.
+    pub const COMPLETING: &str = "Completing";
+    /// The storage driver reports an error.
+    pub const SNAPSHOT_FAILED: &str = "SnapshotFailed";
+    /// The backup was not ready within spec.deadlineSeconds.
+    pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+    /// The hold ended before the cut was made.
+    pub const HOLD_EXCEEDED: &str = "HoldExceeded";
+    /// Writes could not be held.
+    pub const QUIESCE_FAILED: &str = "QuiesceFailed";
+    /// The snapshot is complete and can be restored.
+    pub const COMPLETED: &str = "Completed";
+    /// The snapshot of the backup is gone.
+    pub const SNAPSHOT_LOST: &str = "SnapshotLost";
+    /// The backup is due to go, but is the last good one of its instance.
+    pub const LAST_GOOD_BACKUP: &str = "LastGoodBackup";
+    /// The backup is due to go, but a restore uses it.
+    pub const IN_USE: &str = "InUse";
+
+    /// The backup was restored and the engine's checks found it good.
+    pub const CHECKED: &str = "Checked";
+    /// The backup waits for its proof, or the proof is under way.
+    pub const VERIFYING: &str = "Verifying";
+    /// The engine's checks found damage, or the restored database did not start.
+    pub const CHECK_FAILED: &str = "CheckFailed";
+    /// The proof could not be finished; it says nothing of the backup.
+    pub const NOT_CHECKED: &str = "NotChecked";
+
+    /// The first start from a backup is under way.
+    pub const RESTORING: &str = "Restoring";
+    /// The backup to be restored does not exist, or is in another namespace and does not allow this one.
+    pub const BACKUP_NOT_AVAILABLE: &str = "BackupNotAvailable";
+    /// The backup to be restored is not ready yet.
+    pub const BACKUP_NOT_READY: &str = "BackupNotReady";
+    /// The backup to be restored failed, or its snapshot is gone.
+    pub const BACKUP_UNUSABLE: &str = "BackupUnusable";
+    /// The instance asks for something else than the backup has.
+    pub const RESTORE_MISMATCH: &str = "RestoreMismatch";
+    /// The volume asked for is smaller than the backup's.
+    pub const VOLUME_TOO_SMALL: &str = "VolumeTooSmall";
+    /// An instance of the new one's name exists, or its data.
+    pub const INSTANCE_EXISTS: &str = "InstanceExists";
+
+    /// spec.backup.schedule does not parse.
+    pub const INVALID_SCHEDULE: &str = "InvalidSchedule";
+    /// spec.backup.timeZone is not known.
+    pub const INVALID_TIME_ZONE: &str = "InvalidTimeZone";
+    /// The last scheduled backup succeeded, or none was due yet.
+    pub const BACKUPS_SUCCEED: &str = "BackupsSucceed";
+    /// The last scheduled backup failed.
+    pub const BACKUP_FAILED: &str = "BackupFailed";
+    /// The last scheduled backup is under way for longer than usual, or cannot begin.
+    pub const BACKUP_WAITING: &str = "BackupWaiting";
+    /// The database is down for an Offline backup.
+    pub const OFFLINE_BACKUP: &str = "OfflineBackup";
+    /// The last backup before the data goes is being taken.
+    pub const FINAL_BACKUP: &str = "FinalBackup";
+    /// The last backup before the data goes failed.
+    pub const FINAL_BACKUP_FAILED: &str = "FinalBackupFailed";
+
     /// Everything of the spec is in force.
     pub const APPLIED: &str = "Applied";
 }

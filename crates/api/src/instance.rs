@@ -14,7 +14,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use status::{Binding, DatabaseInstanceStatus, Endpoint, Phase, StorageStatus};
+use crate::backup::Method;
+use crate::restore::BackupReference;
+
+pub use status::{
+    Binding, DatabaseInstanceStatus, Endpoint, LastBackup, Phase, RestoreStatus, StorageStatus,
+};
 
 /// What a user or database may be called: no control characters, no white space at either end.
 const NAME_PATTERN: &str = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$";
@@ -46,11 +51,18 @@ const NAME_PATTERN: &str = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f]
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage.capacity"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
+        name = "Backup",
+        type_ = "date",
+        json_path = ".status.lastBackup.takenAt",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = "1"
     ),
+    selectable = ".spec.restoreFrom.backup.name",
     validation = Rule::new("self.metadata.name.size() <= 52").message(
         "metadata.name: at most 52 characters, so that the names of the pod and its revision stay within 63"
     ),
@@ -62,6 +74,8 @@ const NAME_PATTERN: &str = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f]
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.restoreFrom) == has(oldSelf.restoreFrom) && (!has(self.restoreFrom) || self.restoreFrom == oldSelf.restoreFrom)")
+        .message("spec.restoreFrom: cannot be changed after creation; create another instance"),
     validation = Rule::new("has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database)")
         .message("spec.database: cannot be changed after creation; create another instance"),
     validation = Rule::new("!has(self.version) || !has(oldSelf.version) || self.version.split('.')[0] == oldSelf.version.split('.')[0]")
@@ -133,8 +147,19 @@ pub struct DatabaseInstanceSpec {
     #[schemars(extend("maxProperties" = 100))]
     pub parameters: BTreeMap<String, String>,
 
+    /// Start with the data of a backup. Default: none, the database starts empty. The backup's engine, database and username
+    /// are the instance's, and its credentials are new ones. Cannot be changed after creation; once the volume is made it has
+    /// no meaning any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
+
+    /// Backups that are taken by themselves. Default: none. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
+
     /// What happens to the data when this resource is deleted. Retain (default): the volume and its Secrets stay, and the same
-    /// name applied again continues with them. Delete: they are deleted too. May be changed at any time.
+    /// name applied again continues with them. Snapshot: the database is stopped, a last DatabaseBackup is taken which stays,
+    /// and then they are deleted. Delete: they are deleted at once. May be changed at any time.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
@@ -192,14 +217,98 @@ impl Engine {
 /// What happens to the data when the instance is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(
-    description = "What happens to the data when the resource is deleted: Retain or Delete."
+    description = "What happens to the data when the resource is deleted: Retain, Snapshot or Delete."
 )]
 pub enum DeletionPolicy {
     /// The volume and its Secrets stay.
     #[default]
     Retain,
+    /// A last backup is taken, which stays; then the volume and its Secrets are deleted.
+    Snapshot,
     /// The volume and its Secrets are deleted too.
     Delete,
+}
+
+/// Where the data comes from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.ifExists || !has(self.backup.__namespace__)")
+        .message("spec.restoreFrom.ifExists: only for a backup of the same namespace, because of others it is not told whether they exist")
+)]
+pub struct RestoreFrom {
+    /// The backup.
+    pub backup: BackupReference,
+
+    /// While true, the database starts empty if there is no such backup at the time when its volume is made, so that one
+    /// manifest serves for both. Default: false, it waits for the backup.
+    #[serde(default)]
+    pub if_exists: bool,
+}
+
+/// Backups that are taken by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backup {
+    /// When: five fields as in cron(8), such as "0 3 * * *". Default: none, no backup is taken by itself. If runs were missed,
+    /// one is made up for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub schedule: Option<String>,
+
+    /// Time zone of the schedule by its IANA name, such as Europe/Berlin. Default: UTC. A time that does not exist when clocks
+    /// go forward is made up for right after it; one that comes twice counts once.
+    #[serde(default = "default_time_zone")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+
+    /// Which scheduled backups stay. Default: the last 7 good ones. Only good ones count; the last good one and one that a
+    /// restore uses are never deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+
+    /// How the snapshots are cut: Online (default), Quiesced or Offline; see DatabaseBackup.
+    #[serde(default)]
+    pub method: Method,
+
+    /// Name of the VolumeSnapshotClass. Default: the default class of the volume's driver, or its only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub snapshot_class_name: Option<String>,
+
+    /// Whether each backup is proved by restoring it; see DatabaseBackup. Default: false.
+    #[serde(default)]
+    pub verify: bool,
+
+    /// Other namespaces that may restore from the backups taken from now on; "*" means all. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// Which scheduled backups stay: those that one of the `keep` rules selects. Without a `keep` rule only their age decides.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// How many of the newest backups stay. Default: none by this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep_last: Option<i32>,
+
+    /// For how many days, of those that have a backup, the newest of the day stays. Default: none by this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep_daily: Option<i32>,
+
+    /// For how many months, of those that have a backup, the newest of the month stays. Default: none by this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep_monthly: Option<i32>,
+
+    /// Days after which a backup goes even if a `keep` rule selects it. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub max_age_days: Option<i32>,
 }
 
 /// Reference to the Secret with the user's password.
@@ -323,6 +432,10 @@ pub struct AllowedPeer {
     /// Labels of the pods. Default: every pod of the chosen namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
+}
+
+fn default_time_zone() -> String {
+    "UTC".to_owned()
 }
 
 fn default_username() -> String {

@@ -2,8 +2,13 @@
 //! Nothing here talks to a cluster; crate `plan` decides with these types and crate `minidbaas` acts on them.
 #![warn(missing_docs)]
 
+pub mod backup;
 pub mod condition;
+pub mod external;
 pub mod instance;
 pub mod names;
+pub mod restore;
 
+pub use backup::{DatabaseBackup, DatabaseBackupSpec, DatabaseBackupStatus};
 pub use instance::{DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus, Engine};
+pub use restore::{DatabaseRestore, DatabaseRestoreSpec, DatabaseRestoreStatus};

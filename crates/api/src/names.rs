@@ -21,6 +21,15 @@ pub const COMPONENT_DATABASE: &str = "database";
 /// Component of a Job that changes something inside a running database.
 pub const COMPONENT_APPLY: &str = "apply";
 
+/// Component of a Job that holds writes for the cut of a backup.
+pub const COMPONENT_QUIESCE: &str = "quiesce";
+/// Component of a Job that checks a restored database.
+pub const COMPONENT_CHECK: &str = "check";
+/// Label of a backup that its instance's schedule made.
+pub const LABEL_SCHEDULED: &str = "minidbaas.dev/scheduled";
+/// Label of a throw-away instance, with the UID of the backup that it proves.
+pub const LABEL_VERIFIES: &str = "minidbaas.dev/verifies";
+
 /// On an instance: "true" means that it is observed and reported, never written to.
 pub const ANNOTATION_PAUSED: &str = "minidbaas.dev/paused";
 /// Hash of the object as the operator last asked for it; shows fields that are no longer asked for.
@@ -33,6 +42,14 @@ pub const ANNOTATION_VERSION: &str = "minidbaas.dev/version";
 pub const ANNOTATION_DATABASE: &str = "minidbaas.dev/database";
 /// On the volume claim: the owner of the first database.
 pub const ANNOTATION_USERNAME: &str = "minidbaas.dev/username";
+/// On the volume claim: the backup that the data was restored from, as JSON of `RestoredFrom`.
+pub const ANNOTATION_RESTORED_FROM: &str = "minidbaas.dev/restored-from";
+/// On the VolumeSnapshot: the UID of the backup it was made for.
+pub const ANNOTATION_BACKUP: &str = "minidbaas.dev/backup-uid";
+/// On an instance: the UID of the DatabaseRestore that made it.
+pub const ANNOTATION_RESTORE: &str = "minidbaas.dev/restore-uid";
+/// On the pod template and its pod: the UID of the Offline backup for which the server is held back.
+pub const ANNOTATION_HOLD: &str = "minidbaas.dev/held-for-backup";
 /// On the pod template: the set of credentials that the data must be keyed to before the server starts.
 pub const ANNOTATION_CREDENTIALS: &str = "minidbaas.dev/credentials";
 /// On the pod template: hash of the settings that need a restart.
@@ -48,6 +65,11 @@ pub const ANNOTATION_CHANGES: &str = "minidbaas.dev/changed-settings";
 
 /// Holds a protected instance back from deletion; set only while spec.deletionProtection is true.
 pub const FINALIZER_PROTECTION: &str = "minidbaas.dev/deletion-protection";
+
+/// Holds an instance with deletionPolicy Snapshot until its last backup is ready.
+pub const FINALIZER_FINAL_BACKUP: &str = "minidbaas.dev/final-backup";
+/// Holds an instance until the objects by which it reads another namespace's snapshot are deleted.
+pub const FINALIZER_SNAPSHOT_COPY: &str = "minidbaas.dev/snapshot-copy";
 
 /// ConfigMap with the engine catalog, in the operator's namespace.
 pub const CATALOG: &str = "minidbaas-catalog";
@@ -72,6 +94,41 @@ pub fn settings_job(instance: &str, hash: &str) -> String {
 /// The Job that changes the user's password inside the running database to this revision.
 pub fn password_job(instance: &str, revision: &str) -> String {
     format!("{instance}-password-{revision}")
+}
+
+/// The first eight hex digits of a UID, for names that must differ between namesakes.
+pub fn short(uid: &str) -> &str {
+    uid.get(..8).unwrap_or(uid)
+}
+
+/// The Job that holds writes for a backup.
+pub fn quiesce_job(backup_uid: &str) -> String {
+    format!("quiesce-{backup_uid}")
+}
+
+/// The Job that checks a throw-away instance.
+pub fn check_job(instance: &str) -> String {
+    format!("{instance}-check")
+}
+
+/// The throw-away instance that proves a backup.
+pub fn verification_instance(backup_uid: &str) -> String {
+    format!("verify-{backup_uid}")
+}
+
+/// The last backup of an instance before its data goes.
+pub fn final_backup(instance: &str, instance_uid: &str) -> String {
+    format!("{instance}-final-{}", short(instance_uid))
+}
+
+/// The VolumeSnapshot by which an instance reads another namespace's snapshot.
+pub fn snapshot_copy(instance: &str, instance_uid: &str) -> String {
+    format!("{instance}-copy-{}", short(instance_uid))
+}
+
+/// The VolumeSnapshotContent of that VolumeSnapshot.
+pub fn snapshot_content_copy(instance_uid: &str) -> String {
+    format!("minidbaas-copy-{instance_uid}")
 }
 
 /// DNS name of the instance's Service.

@@ -1,3 +1,54 @@
-//! One file per kind of resource: its watches and what a pass reads.
+//! One file per kind of resource: its watches, what a pass reads, and one line into crate `plan`.
 
+mod fresh;
 pub mod instance;
+mod reader;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use kube::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Error as ControllerError;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, WatchStreamExt, watcher};
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::pass::{self, Reconciled};
+
+/// Runs a controller until its stop signal.
+async fn drive<R: Reconciled>(controller: Controller<DeserializeGuard<R>>, context: Arc<Context>) {
+    controller
+        .run(pass::run::<R>, pass::after_error::<R>, context)
+        .for_each(|result| async {
+            match result {
+                Ok(_)
+                | Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) =>
+                    {}
+                Err(error) => tracing::warn!(%error, "a watch failed and is set up again"),
+            }
+        })
+        .await;
+}
+
+/// The resources that changes of foreign objects concern. The kind may be missing from the cluster and come later: this watch
+/// then tries again by itself, with pauses of its own, and holds up no other.
+fn concerned<K, R, I>(
+    objects: Api<K>,
+    config: watcher::Config,
+    concerns: impl Fn(&K) -> I + Send + 'static,
+) -> impl Stream<Item = ObjectRef<R>> + Send + 'static
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    R: kube::Resource<DynamicType = ()>,
+    I: IntoIterator<Item = ObjectRef<R>>,
+    I::IntoIter: Send + 'static,
+{
+    watcher(objects, config)
+        .default_backoff()
+        .touched_objects()
+        .filter_map(|change| async { change.ok() })
+        .flat_map(move |object| futures::stream::iter(concerns(&object)))
+}

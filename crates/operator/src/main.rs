@@ -17,6 +17,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use futures::FutureExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Client, Config, CustomResourceExt};
 use tracing_subscriber::EnvFilter;
 
@@ -35,8 +36,11 @@ struct Arguments {
 enum Command {
     /// Run the operator.
     Run(Run),
-    /// Print the CustomResourceDefinitions as YAML.
-    Crd,
+    /// Print a CustomResourceDefinition as YAML.
+    Crd {
+        /// Its plural name, such as databaseinstances.
+        plural: String,
+    },
     /// Print the ConfigMap with the compiled-in engine catalog as YAML.
     Catalog,
 }
@@ -75,7 +79,7 @@ fn main() -> Result<()> {
             .enable_all()
             .build()?
             .block_on(run(arguments)),
-        Command::Crd => print(&crd()?),
+        Command::Crd { plural } => print(&crd(&plural)?),
         Command::Catalog => print(&catalog()?),
     }
 }
@@ -85,8 +89,17 @@ fn print(text: &str) -> Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// The files of `crds/`. A comment's line breaks are not meant for the reader of `kubectl explain`.
-fn crd() -> Result<String> {
+/// All our kinds.
+fn crds() -> [CustomResourceDefinition; 3] {
+    [
+        api::DatabaseInstance::crd(),
+        api::DatabaseBackup::crd(),
+        api::DatabaseRestore::crd(),
+    ]
+}
+
+/// A file of `crds/`. A comment's line breaks are not meant for the reader of `kubectl explain`.
+fn crd(plural: &str) -> Result<String> {
     fn join_lines(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(fields) => {
@@ -107,7 +120,10 @@ fn crd() -> Result<String> {
             _ => {}
         }
     }
-    let mut crd = serde_json::to_value(api::DatabaseInstance::crd())?;
+    let known = crds();
+    let found = known.iter().find(|crd| crd.spec.names.plural == plural);
+    let found = found.with_context(|| format!("there is no resource {plural}"))?;
+    let mut crd = serde_json::to_value(found)?;
     join_lines(&mut crd);
     Ok(serde_yaml::to_string(&crd)?)
 }

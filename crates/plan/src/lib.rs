@@ -84,6 +84,14 @@ pub enum Kind {
     NetworkPolicy,
     /// batch/v1 Job.
     Job,
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshot.
+    VolumeSnapshot,
+    /// snapshot.storage.k8s.io/v1 VolumeSnapshotContent; belongs to no namespace.
+    VolumeSnapshotContent,
+    /// minidbaas.dev/v1alpha1 DatabaseInstance.
+    DatabaseInstance,
+    /// minidbaas.dev/v1alpha1 DatabaseBackup.
+    DatabaseBackup,
 }
 
 impl Kind {
@@ -99,7 +107,32 @@ impl Kind {
             Kind::StatefulSet => ("apps/v1", "StatefulSet", "statefulsets"),
             Kind::NetworkPolicy => ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
             Kind::Job => ("batch/v1", "Job", "jobs"),
+            Kind::VolumeSnapshot => (
+                "snapshot.storage.k8s.io/v1",
+                "VolumeSnapshot",
+                "volumesnapshots",
+            ),
+            Kind::VolumeSnapshotContent => (
+                "snapshot.storage.k8s.io/v1",
+                "VolumeSnapshotContent",
+                "volumesnapshotcontents",
+            ),
+            Kind::DatabaseInstance => (
+                "minidbaas.dev/v1alpha1",
+                "DatabaseInstance",
+                "databaseinstances",
+            ),
+            Kind::DatabaseBackup => (
+                "minidbaas.dev/v1alpha1",
+                "DatabaseBackup",
+                "databasebackups",
+            ),
         }
+    }
+
+    /// Whether objects of this kind belong to a namespace.
+    pub fn is_namespaced(self) -> bool {
+        self != Kind::VolumeSnapshotContent
     }
 }
 

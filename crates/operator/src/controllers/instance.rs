@@ -8,27 +8,26 @@ use api::names::{
 };
 use api::{DatabaseInstance, DatabaseInstanceStatus};
 use futures::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{Config, Error as ControllerError};
+use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, watcher};
-use kube::{Resource, ResourceExt};
 use plan::Plan;
-use plan::catalog::Catalog;
-use plan::instance::{self, Class, Fresh, Observed};
-use serde::de::DeserializeOwned;
+use plan::instance::{self, Class, Observed};
 
+use super::fresh::fresh;
+use super::reader::{Reader, catalog};
 use crate::context::{Context, call};
 use crate::error::Error;
-use crate::pass::{self, Reconciled};
+use crate::pass::Reconciled;
 
 type Guarded = DeserializeGuard<DatabaseInstance>;
 
@@ -80,21 +79,7 @@ pub async fn run(
         )
         .reconcile_all_on(catalog_changes(&context))
         .graceful_shutdown_on(stop);
-    controller
-        .run(
-            pass::run::<DatabaseInstance>,
-            pass::after_error::<DatabaseInstance>,
-            context,
-        )
-        .for_each(|result| async {
-            match result {
-                Ok(_)
-                | Err(ControllerError::ObjectNotFound(_) | ControllerError::ReconcilerFailed(..)) =>
-                    {}
-                Err(error) => tracing::warn!(%error, "a watch failed and is set up again"),
-            }
-        })
-        .await;
+    super::drive(controller, context).await;
 }
 
 /// The instance that a child belongs to, by its label: data that is kept has no owner reference.
@@ -223,82 +208,6 @@ impl Reconciled for DatabaseInstance {
     }
 }
 
-/// Live reads in one namespace.
-struct Reader<'a> {
-    context: &'a Context,
-    namespace: &'a str,
-}
-
-impl Reader<'_> {
-    async fn get<K>(&self, name: &str) -> Result<Option<K>, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + k8s_openapi::Resource
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let objects: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
-        call(
-            "get",
-            <K as k8s_openapi::Resource>::KIND,
-            name,
-            objects.get_opt(name),
-        )
-        .await
-    }
-
-    async fn list<K>(&self, labels: &str) -> Result<Vec<K>, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + k8s_openapi::Resource
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let objects: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
-        let parameters = ListParams::default().labels(labels);
-        Ok(call(
-            "list",
-            <K as k8s_openapi::Resource>::KIND,
-            labels,
-            objects.list(&parameters),
-        )
-        .await?
-        .items)
-    }
-
-    /// The newest warning Event about an object.
-    async fn warning(&self, uid: Option<String>) -> Result<Option<String>, Error> {
-        let events: Api<Event> = Api::namespaced(self.context.client.clone(), self.namespace);
-        let parameters = ListParams::default().fields(&format!(
-            "involvedObject.uid={},type=Warning",
-            uid.unwrap_or_default()
-        ));
-        let listed = call("list", "Event", "warnings", events.list(&parameters)).await?;
-        let time = |event: &Event| {
-            event
-                .last_timestamp
-                .as_ref()
-                .map(|time| time.0)
-                .or_else(|| event.event_time.as_ref().map(|time| time.0))
-        };
-        Ok(listed
-            .items
-            .into_iter()
-            .max_by_key(time)
-            .and_then(|event| event.message))
-    }
-}
-
-async fn catalog(context: &Context) -> Result<Catalog, Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.operator_namespace);
-    let map = call("get", "ConfigMap", CATALOG, maps.get_opt(CATALOG)).await?;
-    Ok(map
-        .and_then(|map| map.data)
-        .map_or_else(Catalog::built_in, |data| Catalog::with(&data)))
-}
-
 /// The class of the claim, else of the spec, else the newest default one, as the API server would choose.
 async fn class(
     context: &Context,
@@ -336,33 +245,4 @@ async fn class(
         .filter(is_default)
         .max_by_key(|class| class.creation_timestamp().map(|time| time.0));
     Ok(newest.map_or(Class::Missing, found))
-}
-
-/// Fresh random values from the operating system.
-fn fresh() -> Result<Fresh, Error> {
-    let mut id = [0_u8; 4];
-    getrandom::fill(&mut id)?;
-    let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fresh {
-        password: password()?,
-        admin_password: password()?,
-        id,
-    })
-}
-
-/// 32 letters and digits, each equally likely.
-fn password() -> Result<String, getrandom::Error> {
-    const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut password = String::with_capacity(32);
-    while password.len() < 32 {
-        let mut bytes = [0_u8; 48];
-        getrandom::fill(&mut bytes)?;
-        // 248 is the greatest multiple of 62: a byte beyond it would favour the first characters.
-        let chosen = bytes
-            .iter()
-            .filter(|byte| **byte < 248)
-            .map(|byte| char::from(CHARACTERS[usize::from(byte % 62)]));
-        password.extend(chosen.take(32 - password.len()));
-    }
-    Ok(password)
 }

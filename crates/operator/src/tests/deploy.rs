@@ -43,6 +43,7 @@ fn no_role_grants_more_than_is_used() {
     for path in [
         "base/operator.yaml",
         "cluster-wide/rbac.yaml",
+        "cluster-wide/cross-namespace.yaml",
         "namespaced/rbac.yaml",
     ] {
         let grants = grants(path);
