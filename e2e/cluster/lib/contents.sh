@@ -74,14 +74,19 @@ load_all() {
 }
 
 install_addons() {
-  local name manifest key since
+  local name manifest crds key since
   mkdir -p "$state/installed"
   for name in $(addons); do
     manifest=$(sed "s#@IMAGE@#$(addon_image "$name")#" "$here/addons/$name/"*.yaml)
     key=$(sha256sum <<<"$manifest")
     [ "$(cat "$state/installed/$name" 2>/dev/null)" != "$key" ] || continue
+    crds=$(addon "$name")/crds
+    if [ -d "$crds" ]; then # what the manifests and the programs need to know first
+      kubectl apply --server-side --force-conflicts -f "$crds" >/dev/null
+      kubectl wait --for=condition=Established --timeout=30s -f "$crds" >/dev/null
+    fi
     kubectl apply --server-side --force-conflicts -f - <<<"$manifest" >/dev/null
-    kubectl -n kube-system rollout status "deployment/$name" --timeout=120s >/dev/null
+    kubectl -n kube-system rollout status deployment --timeout=120s >/dev/null
     echo "$key" >"$state/installed/$name"
   done
   since=$(cat "$state/booted")

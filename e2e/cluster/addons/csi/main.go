@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -19,9 +20,9 @@ import (
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-const driver = "btrfs.csi.minidbaas.dev"
-
 func main() {
+	driver := flag.String("name", "btrfs.csi.minidbaas.dev", "the driver's name")
+	canSnapshot := flag.Bool("snapshots", true, "whether the driver can take snapshots; much real storage cannot")
 	kubelet := flag.String("kubelet-dir", "/var/lib/kubelet", "the kubelet's root directory, mounted Bidirectional")
 	root := flag.String("pool", "/pool", "a directory on a mounted btrfs, where the volumes are kept")
 	node := flag.String("node", os.Getenv("NODE_NAME"), "this node's name")
@@ -31,15 +32,15 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	endpoint := filepath.Join(*kubelet, "plugins", driver, "csi.sock")
+	endpoint := filepath.Join(*kubelet, "plugins", *driver, "csi.sock")
 	serve(endpoint, func(s *grpc.Server) {
-		csi.RegisterIdentityServer(s, identity{})
-		csi.RegisterControllerServer(s, controller{pool: pool})
+		csi.RegisterIdentityServer(s, identity{driver: *driver})
+		csi.RegisterControllerServer(s, controller{pool: pool, snapshots: *canSnapshot, cuts: &sync.Map{}})
 		csi.RegisterNodeServer(s, nodeService{pool: pool, name: *node})
 	})
 	// What node-driver-registrar does: a socket in plugins_registry that tells the kubelet where the driver listens.
-	serve(filepath.Join(*kubelet, "plugins_registry", driver+"-reg.sock"), func(s *grpc.Server) {
-		registration.RegisterRegistrationServer(s, registrar{endpoint: endpoint})
+	serve(filepath.Join(*kubelet, "plugins_registry", *driver+"-reg.sock"), func(s *grpc.Server) {
+		registration.RegisterRegistrationServer(s, registrar{driver: *driver, endpoint: endpoint})
 	})
 	select {}
 }
@@ -70,11 +71,11 @@ func logged(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.
 
 type registrar struct {
 	registration.UnimplementedRegistrationServer
-	endpoint string
+	driver, endpoint string
 }
 
 func (r registrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
-	return &registration.PluginInfo{Type: registration.CSIPlugin, Name: driver, Endpoint: r.endpoint, SupportedVersions: []string{"1.0.0"}}, nil
+	return &registration.PluginInfo{Type: registration.CSIPlugin, Name: r.driver, Endpoint: r.endpoint, SupportedVersions: []string{"1.0.0"}}, nil
 }
 
 func (r registrar) NotifyRegistrationStatus(_ context.Context, s *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
@@ -86,10 +87,11 @@ func (r registrar) NotifyRegistrationStatus(_ context.Context, s *registration.R
 
 type identity struct {
 	csi.UnimplementedIdentityServer
+	driver string
 }
 
-func (identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
-	return &csi.GetPluginInfoResponse{Name: driver, VendorVersion: "1"}, nil
+func (i identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
+	return &csi.GetPluginInfoResponse{Name: i.driver, VendorVersion: "1"}, nil
 }
 
 func (identity) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, error) {
