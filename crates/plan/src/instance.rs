@@ -15,8 +15,10 @@ mod validate;
 use std::time::Duration;
 
 use api::condition::reason;
-use api::names::{ANNOTATION_PAUSED, FINALIZER_PROTECTION};
-use api::{DatabaseInstance, DatabaseInstanceStatus};
+use api::names::{
+    ANNOTATION_PAUSED, FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY,
+};
+use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
@@ -62,6 +64,8 @@ pub struct Observed {
     pub job_pods: Vec<Pod>,
     /// The last warning Event about the claim or the StatefulSet; read only while the claim is unbound or the pod is missing.
     pub warning: Option<String>,
+    /// Backups of this instance.
+    pub backups: Vec<DatabaseBackup>,
     /// Values that no pure code may make.
     pub fresh: Fresh,
 }
@@ -112,9 +116,8 @@ const CREDENTIALS_RECHECK: Duration = Duration::from_secs(30);
 
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
-    let protected = cr.spec.deletion_protection;
     if cr.metadata.deletion_timestamp.is_some() {
-        return deleting(cr, observed, protected, now);
+        return deleting(cr, observed, now);
     }
     let decided = validate::subject(cr, observed).and_then(|subject| {
         validate::surroundings(&subject, observed)?;
@@ -131,7 +134,7 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         }
         Err(invalid) => (Vec::new(), status::invalid(cr, observed, &invalid, now)),
     };
-    if let Some(finalizers) = finalizers(cr, protected) {
+    if let Some(finalizers) = finalizers(cr, &holds(cr)) {
         writes.insert(0, Write::Finalizers(finalizers));
     }
     if is_paused(cr) && !writes.is_empty() {
@@ -153,8 +156,8 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
 }
 
 /// Children go by garbage collection; all there is to decide is whether the resource may go.
-fn deleting(cr: &DatabaseInstance, observed: &Observed, protected: bool, now: &Time) -> Plan {
-    let (why, message) = if protected {
+fn deleting(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
+    let (why, message) = if cr.spec.deletion_protection {
         (
             reason::DELETION_PROTECTED,
             "The resource was deleted while spec.deletionProtection is true; it is kept, and so is everything it owns. Set spec.deletionProtection to false to let it go.",
@@ -163,7 +166,7 @@ fn deleting(cr: &DatabaseInstance, observed: &Observed, protected: bool, now: &T
         (reason::DELETING, "The resource is being deleted.")
     };
     let status = status::leaving(cr, observed, why, message, now);
-    let writes = finalizers(cr, protected)
+    let writes = finalizers(cr, &holds(cr))
         .map(Write::Finalizers)
         .into_iter()
         .filter(|_| !is_paused(cr))
@@ -184,21 +187,34 @@ fn is_paused(cr: &DatabaseInstance) -> bool {
     })
 }
 
-/// The finalizers as they should be, if they are not: ours is there exactly while the instance is protected.
-fn finalizers(cr: &DatabaseInstance, protected: bool) -> Option<Vec<String>> {
-    let mut finalizers = cr.metadata.finalizers.clone().unwrap_or_default();
-    let held = finalizers
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER_PROTECTION);
-    if held == protected || (protected && cr.metadata.deletion_timestamp.is_some()) {
-        return None;
+/// The finalizers as they should be, if they are not. A resource that is being deleted takes no new ones.
+fn finalizers(cr: &DatabaseInstance, wanted: &[&str]) -> Option<Vec<String>> {
+    let before = cr.metadata.finalizers.clone().unwrap_or_default();
+    let mut finalizers = before.clone();
+    finalizers.retain(|held| !OURS.contains(&held.as_str()) || wanted.contains(&held.as_str()));
+    if cr.metadata.deletion_timestamp.is_none() {
+        let missing = wanted
+            .iter()
+            .filter(|wanted| !before.iter().any(|held| held == *wanted));
+        finalizers.extend(missing.map(|name| (*name).to_owned()));
     }
-    if protected {
-        finalizers.push(FINALIZER_PROTECTION.to_owned());
-    } else {
-        finalizers.retain(|finalizer| finalizer != FINALIZER_PROTECTION);
+    (finalizers != before).then_some(finalizers)
+}
+
+/// Every finalizer that is ours.
+const OURS: [&str; 3] = [
+    FINALIZER_PROTECTION,
+    FINALIZER_FINAL_BACKUP,
+    FINALIZER_SNAPSHOT_COPY,
+];
+
+/// Why the instance is to be held back from deletion.
+fn holds(cr: &DatabaseInstance) -> Vec<&'static str> {
+    let mut holds = Vec::new();
+    if cr.spec.deletion_protection {
+        holds.push(FINALIZER_PROTECTION);
     }
-    Some(finalizers)
+    holds
 }
 
 /// Shorthand of the rules below.

@@ -133,6 +133,7 @@ impl Reconciled for DatabaseInstance {
             stateful_set,
             pod,
             jobs,
+            backups,
         ) = futures::try_join!(
             catalog(context),
             credentials,
@@ -145,6 +146,7 @@ impl Reconciled for DatabaseInstance {
             reader.get::<StatefulSet>(&name),
             reader.get::<Pod>(&pod_name),
             reader.list::<Job>(&of_jobs),
+            reader.backups(&name),
         )?;
         let failed = jobs.iter().any(|job| {
             job.status
@@ -190,6 +192,7 @@ impl Reconciled for DatabaseInstance {
             jobs,
             job_pods,
             warning,
+            backups,
             fresh: fresh()?,
         })
     }

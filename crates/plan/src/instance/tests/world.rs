@@ -65,6 +65,7 @@ impl World {
             jobs: Vec::new(),
             job_pods: Vec::new(),
             warning: None,
+            backups: Vec::new(),
             fresh: fresh(0),
         };
         let now = Time(Timestamp::from_second(1_800_000_000).unwrap());
@@ -184,6 +185,8 @@ impl World {
             Kind::StatefulSet => observed.stateful_set = typed(value),
             Kind::NetworkPolicy => observed.network_policy = typed(value),
             Kind::Job => observed.jobs.push(typed(value).unwrap()),
+            Kind::DatabaseBackup => observed.backups.push(typed(value).unwrap()),
+            Kind::VolumeSnapshot | Kind::VolumeSnapshotContent | Kind::DatabaseInstance => {}
         }
     }
 
