@@ -25,6 +25,8 @@ pub const COMPONENT_APPLY: &str = "apply";
 pub const COMPONENT_QUIESCE: &str = "quiesce";
 /// Component of a Job that checks a restored database.
 pub const COMPONENT_CHECK: &str = "check";
+/// Component of the VolumeSnapshot of a backup.
+pub const COMPONENT_BACKUP: &str = "backup";
 /// Label of a backup that its instance's schedule made.
 pub const LABEL_SCHEDULED: &str = "minidbaas.dev/scheduled";
 /// Label of a throw-away instance, with the UID of the backup that it proves.
@@ -46,6 +48,8 @@ pub const ANNOTATION_USERNAME: &str = "minidbaas.dev/username";
 pub const ANNOTATION_RESTORED_FROM: &str = "minidbaas.dev/restored-from";
 /// On the VolumeSnapshot: the UID of the backup it was made for.
 pub const ANNOTATION_BACKUP: &str = "minidbaas.dev/backup-uid";
+/// On the Job that holds writes and on its pod: the name of the backup.
+pub const ANNOTATION_BACKUP_NAME: &str = "minidbaas.dev/backup";
 /// On an instance: the UID of the DatabaseRestore that made it.
 pub const ANNOTATION_RESTORE: &str = "minidbaas.dev/restore-uid";
 /// On the pod template and its pod: the UID of the Offline backup for which the server is held back.

@@ -23,6 +23,7 @@ use crate::instance::CredentialsSecret;
     namespaced,
     status = "DatabaseRestoreStatus",
     derive = "PartialEq",
+    selectable = ".spec.backup.name",
     doc = "DatabaseRestore makes a new instance from a backup and records how that went. It does not own the instance: deleting it deletes nothing.",
     printcolumn(name = "Backup", type_ = "string", json_path = ".spec.backup.name"),
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use api::DatabaseBackup;
+use kube::core::DeserializeGuard;
 use kube::runtime::events::Reporter;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource};
 
 use crate::error::Error;
@@ -54,6 +57,9 @@ pub struct Context {
     pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// All backups, as the watch knows them: for rules between backups of different instances.
+    pub backups: OnceLock<Store<DeserializeGuard<DatabaseBackup>>>,
+    last_words: Mutex<HashMap<String, String>>,
     failures: Mutex<HashMap<String, u32>>,
     overtaken: Mutex<HashMap<String, String>>,
 }
@@ -77,6 +83,8 @@ impl Context {
             operator_namespace,
             reporter,
             metrics,
+            backups: OnceLock::new(),
+            last_words: Mutex::default(),
             failures: Mutex::default(),
             overtaken: Mutex::default(),
         }
@@ -92,6 +100,31 @@ impl Context {
             Scope::Cluster => Api::all(self.client.clone()),
             Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
         }
+    }
+
+    /// Remembers the last words of a pod that does not stay for long.
+    pub fn hear(&self, job: &str, words: String) {
+        self.last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(job.to_owned(), words);
+    }
+
+    /// The last words of the pod of this Job, if they were heard.
+    pub fn heard(&self, job: &str) -> Option<String> {
+        self.last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(job)
+            .cloned()
+    }
+
+    /// Forgets the last words of the pod of this Job.
+    pub fn forget_words(&self, job: &str) {
+        self.last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(job);
     }
 
     /// Remembers a failure of this object and tells how long to pause: 0.5 s, doubled by each failure in a row.

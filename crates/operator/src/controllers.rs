@@ -1,5 +1,6 @@
 //! One file per kind of resource: its watches, what a pass reads, and one line into crate `plan`.
 
+pub mod backup;
 mod fresh;
 pub mod instance;
 mod reader;

@@ -184,8 +184,15 @@ async fn run(arguments: Run) -> Result<()> {
         namespace = context.scope.name(),
         "the operator is running"
     );
+    let concurrency = arguments.concurrency;
+    let controllers = async {
+        tokio::join!(
+            controllers::instance::run(context.clone(), concurrency, stop.clone()),
+            controllers::backup::run(context.clone(), concurrency, stop.clone()),
+        );
+    };
     tokio::select! {
-        () = controllers::instance::run(context, arguments.concurrency, stop) => {}
+        () = controllers => {}
         // Without the lease another replica may be at work already: end at once, and let Kubernetes start a standby.
         () = lease.lost() => anyhow::bail!("the Lease was lost"),
     }

@@ -5,9 +5,11 @@ pub mod job;
 pub mod network_policy;
 pub mod pod;
 pub mod pvc;
+pub mod quiesce;
 pub mod secret;
 pub mod service;
 pub mod stateful_set;
+pub mod volume_snapshot;
 
 use api::{DatabaseInstance, names};
 use serde_json::{Value, json};

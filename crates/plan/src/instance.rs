@@ -5,7 +5,7 @@
 mod children;
 mod conditions;
 mod credentials;
-mod facts;
+pub(crate) mod facts;
 mod settings;
 mod status;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! Nothing here can name a client, a clock or a random byte; crate `minidbaas` observes and acts.
 #![warn(missing_docs)]
 
+pub mod backup;
 pub mod build;
 pub mod catalog;
 pub mod difference;

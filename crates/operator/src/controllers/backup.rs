@@ -1,0 +1,319 @@
+//! `DatabaseBackup`: what brings a pass, and what a pass reads. The rules are in `plan::backup`.
+
+use std::sync::Arc;
+
+use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotClass};
+use api::names::{
+    ANNOTATION_BACKUP_NAME, COMPONENT_BACKUP, COMPONENT_DATABASE, COMPONENT_QUIESCE,
+    LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, pod, quiesce_job,
+    verification_instance,
+};
+use api::restore::RestorePhase;
+use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, DatabaseRestore};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Config;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use plan::Plan;
+use plan::backup::{self, Observed, Peers, SnapshotClasses};
+
+use super::reader::{Reader, catalog, get_global, list_global};
+use crate::context::{Context, call};
+use crate::error::Error;
+use crate::pass::Reconciled;
+
+type Guarded = DeserializeGuard<DatabaseBackup>;
+
+/// How many backups are proved at a time.
+const PROOFS: usize = 2;
+
+/// Runs until the stop signal.
+pub async fn run(
+    context: Arc<Context>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let ours = |component: &str| {
+        watcher::Config::default().labels(&format!(
+            "{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={component}"
+        ))
+    };
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+        .with_config(Config::default().concurrency(concurrency));
+    let store = controller.store();
+    context.backups.set(store.clone()).ok();
+    let snapshots = super::concerned(
+        context.watched::<PartialObjectMeta<VolumeSnapshot>>(),
+        ours(COMPONENT_BACKUP),
+        |snapshot| {
+            let namespace = snapshot.metadata.namespace.as_deref()?;
+            Some(ObjectRef::new(&snapshot.name_any()).within(namespace))
+        },
+    );
+    let (of_pods, of_instances, listener) = (store.clone(), store, context.clone());
+    let controller = controller
+        .reconcile_on(snapshots)
+        // These pods are gone right after their last words, so they are heard here.
+        .watches(
+            context.watched::<Pod>(),
+            ours(COMPONENT_QUIESCE),
+            move |pod| {
+                let job = pod.labels().get("batch.kubernetes.io/job-name").cloned();
+                if let (Some(job), Some(words)) = (job, backup::last_words(&pod)) {
+                    listener.hear(&job, words);
+                }
+                let name = pod.annotations().get(ANNOTATION_BACKUP_NAME)?;
+                Some(ObjectRef::<Guarded>::new(name).within(pod.metadata.namespace.as_deref()?))
+            },
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<Pod>>(),
+            ours(COMPONENT_DATABASE),
+            move |pod| {
+                let instance = pod.labels().get(LABEL_INSTANCE).cloned();
+                unfinished(&of_pods, pod.namespace(), instance)
+            },
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<DatabaseInstance>>(),
+            watcher::Config::default(),
+            move |instance| {
+                let mut concerned = unfinished(
+                    &of_instances,
+                    instance.namespace(),
+                    Some(instance.name_any()),
+                );
+                // A throw-away instance belongs to the backup that it proves.
+                concerned.extend(instance.owner_references().iter().find_map(|owner| {
+                    (owner.kind == "DatabaseBackup").then(|| {
+                        ObjectRef::new(&owner.name)
+                            .within(instance.metadata.namespace.as_deref().unwrap_or_default())
+                    })
+                }));
+                concerned
+            },
+        )
+        .graceful_shutdown_on(stop);
+    super::drive(controller, context).await;
+}
+
+/// The backups of an instance that have not come to their end.
+fn unfinished(
+    store: &Store<Guarded>,
+    namespace: Option<String>,
+    instance: Option<String>,
+) -> Vec<ObjectRef<Guarded>> {
+    store
+        .state()
+        .iter()
+        .filter_map(|guard| guard.0.as_ref().ok())
+        .filter(|backup| {
+            backup.namespace() == namespace
+                && Some(&backup.spec.instance) == instance.as_ref()
+                && !backup::is_finished(backup)
+        })
+        .map(|backup| {
+            ObjectRef::new(&backup.name_any()).within(&backup.namespace().unwrap_or_default())
+        })
+        .collect()
+}
+
+impl Reconciled for DatabaseBackup {
+    type Observed = Observed;
+    type Status = DatabaseBackupStatus;
+
+    fn status(&self) -> Option<&DatabaseBackupStatus> {
+        self.status.as_ref()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
+        let uid = self.uid().unwrap_or_default();
+        let instance_name = self.spec.instance.as_str();
+        let (pod_name, job_name) = (pod(instance_name), quiesce_job(&uid));
+        let proof_name = verification_instance(&uid);
+        let reader = Reader {
+            context,
+            namespace: &namespace,
+        };
+        let of_job = format!("batch.kubernetes.io/job-name={job_name}");
+        let (catalog, instance, snapshot, job, job_pods) = futures::try_join!(
+            catalog(context),
+            reader.get::<DatabaseInstance>(instance_name),
+            reader.get::<VolumeSnapshot>(&name),
+            reader.get::<Job>(&job_name),
+            reader.list::<Pod>(&of_job),
+        )?;
+        let finished = backup::is_finished(self);
+        let (claim, stateful_set, pod) = if finished {
+            (None, None, None)
+        } else {
+            futures::try_join!(
+                reader.get::<PersistentVolumeClaim>(instance_name),
+                reader.get::<StatefulSet>(instance_name),
+                reader.get::<Pod>(&pod_name),
+            )?
+        };
+        let (classes, provisioner) = if finished {
+            (SnapshotClasses::Unread, None)
+        } else {
+            (
+                snapshot_classes(context).await?,
+                provisioner(context, claim.as_ref()).await?,
+            )
+        };
+        let proves = self.spec.verify || self.status.iter().any(|s| s.verification.is_some());
+        let verification = if proves {
+            reader.get::<DatabaseInstance>(&proof_name).await?
+        } else {
+            None
+        };
+        let last_words = context.heard(&job_name);
+        if finished && job.is_none() && job_pods.is_empty() {
+            context.forget_words(&job_name);
+        }
+        let due = backup::is_due(self, &Time(Timestamp::now()));
+        Ok(Observed {
+            catalog,
+            instance,
+            claim,
+            provisioner,
+            classes,
+            snapshot,
+            stateful_set,
+            pod,
+            job,
+            job_pod: job_pods.into_iter().next(),
+            last_words,
+            peers: if due {
+                Some(peers(context, &reader, self).await?)
+            } else {
+                None
+            },
+            verification,
+            may_verify: may_verify(context, self),
+        })
+    }
+
+    fn decide(&self, observed: &Observed, now: &Time) -> Plan<DatabaseBackupStatus> {
+        backup::decide(self, observed, now)
+    }
+
+    fn refused(
+        &self,
+        planned: &DatabaseBackupStatus,
+        error: &str,
+        now: &Time,
+    ) -> DatabaseBackupStatus {
+        backup::failed(self, planned, error, now)
+    }
+}
+
+async fn snapshot_classes(context: &Context) -> Result<SnapshotClasses, Error> {
+    Ok(list_global::<VolumeSnapshotClass>(context)
+        .await?
+        .map_or(SnapshotClasses::NoApi, SnapshotClasses::Found))
+}
+
+/// The provisioner of the claim's class.
+async fn provisioner(
+    context: &Context,
+    claim: Option<&PersistentVolumeClaim>,
+) -> Result<Option<String>, Error> {
+    let class = claim.and_then(|claim| claim.spec.as_ref()?.storage_class_name.clone());
+    match class {
+        Some(class) => Ok(get_global::<StorageClass>(context, &class)
+            .await?
+            .map(|class| class.provisioner)),
+        None => Ok(None),
+    }
+}
+
+/// Who has a say in whether the backup may go: its siblings, and whoever restores from it.
+async fn peers(
+    context: &Context,
+    reader: &Reader<'_>,
+    backup: &DatabaseBackup,
+) -> Result<Peers, Error> {
+    let siblings = reader.backups(&backup.spec.instance).await?;
+    let (copies, restoring) = users(context, &backup.name_any(), reader.namespace).await?;
+    Ok(Peers {
+        siblings,
+        copies,
+        restoring,
+    })
+}
+
+/// The instances that were asked to start from a backup, and whether a DatabaseRestore of it is under way.
+pub async fn users(
+    context: &Context,
+    name: &str,
+    namespace: &str,
+) -> Result<(Vec<DatabaseInstance>, bool), Error> {
+    let is_meant = |named: Option<&String>, own: Option<String>| {
+        named.cloned().or(own).as_deref() == Some(namespace)
+    };
+    let instances: Api<DeserializeGuard<DatabaseInstance>> = context.watched();
+    let parameters = ListParams::default().fields(&format!("spec.restoreFrom.backup.name={name}"));
+    let copies = call(
+        "list",
+        "DatabaseInstance",
+        name,
+        instances.list(&parameters),
+    )
+    .await?;
+    let copies = copies
+        .items
+        .into_iter()
+        .filter_map(|guard| guard.0.ok())
+        .filter(|copy| {
+            let from = copy.spec.restore_from.as_ref();
+            from.is_some_and(|from| is_meant(from.backup.namespace.as_ref(), copy.namespace()))
+        });
+    let restores: Api<DeserializeGuard<DatabaseRestore>> = context.watched();
+    let parameters = ListParams::default().fields(&format!("spec.backup.name={name}"));
+    let restores = call("list", "DatabaseRestore", name, restores.list(&parameters)).await?;
+    let under_way = |restore: &DatabaseRestore| {
+        let phase = restore.status.as_ref().and_then(|status| status.phase);
+        !matches!(phase, Some(RestorePhase::Ready | RestorePhase::Failed))
+            && is_meant(restore.spec.backup.namespace.as_ref(), restore.namespace())
+    };
+    let restoring = restores
+        .items
+        .iter()
+        .filter_map(|guard| guard.0.as_ref().ok())
+        .any(under_way);
+    Ok((copies.collect(), restoring))
+}
+
+/// Whether the backup is among the first that wait for their proof: those whose proof began, then the oldest.
+fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
+    let Some(store) = context.backups.get() else {
+        return false;
+    };
+    if !backup::verification_is_wanted(backup) {
+        return false;
+    }
+    let rank = |backup: &DatabaseBackup| {
+        let status = backup.status.clone().unwrap_or_default();
+        let began = status
+            .verification
+            .is_some_and(|proof| proof.instance.is_some());
+        (!began, status.taken_at.map(|at| at.0), backup.uid())
+    };
+    let before = store
+        .state()
+        .iter()
+        .filter_map(|guard| guard.0.as_ref().ok())
+        .filter(|other| backup::verification_is_wanted(other) && rank(other) < rank(backup))
+        .count();
+    before < PROOFS
+}

@@ -1,0 +1,244 @@
+//! The hold of a Quiesced or Offline backup: taken before the snapshot is asked for, proved at the cut, let go after it.
+//!
+//! Nothing of it needs a living operator to end: the Job that holds writes and the container that holds the server back let
+//! go by themselves.
+
+use api::DatabaseBackup;
+use api::backup::{Consistency, DatabaseBackupStatus, Method};
+use api::condition::reason;
+use api::names::ANNOTATION_HOLD;
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use super::preflight::{Ready, needs_hold};
+use super::{Observed, WORDS_SECONDS};
+use crate::Object;
+use crate::build::Subject;
+use crate::build::quiesce::quiesce;
+use crate::engine;
+use crate::instance::facts::{annotation, is_ready, seconds_since};
+
+/// What is next.
+pub enum Step {
+    /// The cut may be made.
+    Cut,
+    /// Not yet; with the Job to be made, if it is missing.
+    Wait(Option<Object>, String),
+    /// It will not be.
+    Failed(&'static str, String),
+}
+
+/// Clocks of nodes and of the storage may differ by so many milliseconds.
+const CLOCK_MILLISECONDS: i64 = 1000;
+
+/// Before the snapshot is asked for.
+pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready, _now: &Time) -> Step {
+    if !needs_hold(cr.spec.method) || is_idle(observed) {
+        return Step::Cut;
+    }
+    match cr.spec.method {
+        Method::Online => Step::Cut,
+        Method::Offline => match holder(cr, observed) {
+            Some(Container::Running) => Step::Cut,
+            Some(Container::Ended) => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
+            Some(Container::Waiting) | None => Step::Wait(None, "The database is being stopped for the cut.".to_owned()),
+        },
+        Method::Quiesced => match (&observed.job, &observed.job_pod) {
+            (Some(_), Some(pod)) if ended(pod).is_some() => Step::Failed(reason::QUIESCE_FAILED, unquiesced(pod)),
+            (Some(_), Some(pod)) if is_ready(pod) => Step::Cut,
+            (Some(job), _) if has_failed(job) => Step::Failed(reason::QUIESCE_FAILED, "The Job that was to hold writes did not get to run in time: `kubectl describe` of it shows why. Delete this backup and create another.".to_owned()),
+            (Some(_), _) => Step::Wait(None, "Writes are about to be held for the cut.".to_owned()),
+            (None, _) if observed.pod.as_ref().is_none_or(|pod| !is_ready(pod)) => Step::Wait(None, "The database does not accept connections now; the backup goes on when it does.".to_owned()),
+            (None, _) => match subject(observed, ready) {
+                Some(subject) => Step::Wait(Some(quiesce(&subject, cr)), "Writes are about to be held for the cut.".to_owned()),
+                None => Step::Failed(reason::UNKNOWN_VERSION, format!("The engine catalog has no image for {} {}; add it, or use the method Online.", ready.source.engine.name(), ready.source.version)),
+            },
+        },
+    }
+}
+
+/// After the snapshot was asked for, and before it is cut: does the hold still last?
+pub fn until_cut(cr: &DatabaseBackup, observed: &Observed, _now: &Time) -> Step {
+    if is_idle(observed) {
+        return Step::Cut;
+    }
+    match cr.spec.method {
+        Method::Online => Step::Cut,
+        Method::Offline => match holder(cr, observed) {
+            Some(Container::Running) => Step::Cut,
+            _ => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
+        },
+        Method::Quiesced => match &observed.job_pod {
+            Some(pod) if ended(pod).is_none() => Step::Cut,
+            _ => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
+        },
+    }
+}
+
+/// What is certain of a cut that was made at this time: a hold that lasts after the cut lasted at the cut.
+pub fn at_cut(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    taken: &Time,
+) -> Result<Consistency, (&'static str, String)> {
+    if needs_hold(cr.spec.method) && is_idle(observed) {
+        return Ok(Consistency::Offline);
+    }
+    let lapsed = || Err((reason::HOLD_EXCEEDED, exceeded(cr)));
+    match cr.spec.method {
+        Method::Online => Ok(Consistency::CrashConsistent),
+        Method::Offline => match holder(cr, observed) {
+            Some(Container::Running) => Ok(Consistency::Offline),
+            _ => lapsed(),
+        },
+        Method::Quiesced => match &observed.job_pod {
+            Some(pod) if ended(pod).is_none() => Ok(Consistency::Quiesced),
+            pod => {
+                // The operator was away: the Job says itself until when it held. A creationTime has whole seconds.
+                let words = pod
+                    .as_ref()
+                    .and_then(ended)
+                    .or_else(|| observed.last_words.clone());
+                let released = words.as_deref().and_then(|words| number(words, "released"));
+                let cut = (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS;
+                if released.is_some_and(|released| released >= cut) {
+                    Ok(Consistency::Quiesced)
+                } else {
+                    lapsed()
+                }
+            }
+        },
+    }
+}
+
+/// For how long writes were held, once that is known. Where the Job's own measure was lost, the time since the backup began
+/// is a bound.
+pub fn measured(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    status: &DatabaseBackupStatus,
+    now: &Time,
+) -> Option<i64> {
+    if cr.spec.method != Method::Quiesced {
+        return None;
+    }
+    if status.consistency == Some(Consistency::Offline) {
+        return Some(0);
+    }
+    let words = observed
+        .job_pod
+        .as_ref()
+        .and_then(ended)
+        .or_else(|| observed.last_words.clone());
+    if let Some(held) = words.as_deref().and_then(|words| number(words, "held")) {
+        return Some(held);
+    }
+    let gone = observed.job.is_none() && observed.job_pod.is_none();
+    let began = status.started_at.as_ref()?;
+    (gone && seconds_since(status.taken_at.as_ref(), now) >= WORDS_SECONDS)
+        .then(|| now.0.as_millisecond() - began.0.as_second() * 1000)
+}
+
+/// The last words of the Job's pod, once its container has ended.
+pub fn ended(pod: &Pod) -> Option<String> {
+    let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let end = container.state.as_ref()?.terminated.as_ref()?;
+    Some(end.message.clone().unwrap_or_default())
+}
+
+/// A number of the Job's last words, a line of JSON.
+fn number(words: &str, key: &str) -> Option<i64> {
+    words
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|value| value[key].as_i64())
+}
+
+/// Whether no server works on the volume, nor is about to.
+fn is_idle(observed: &Observed) -> bool {
+    let asked = |set: &k8s_openapi::api::apps::v1::StatefulSet| {
+        set.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
+    };
+    observed.pod.is_none() && observed.stateful_set.as_ref().is_none_or(asked)
+}
+
+enum Container {
+    Waiting,
+    Running,
+    Ended,
+}
+
+/// How the container stands that holds the server back for this backup.
+fn holder(cr: &DatabaseBackup, observed: &Observed) -> Option<Container> {
+    let pod = observed.pod.as_ref().filter(|pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && annotation(&pod.metadata, ANNOTATION_HOLD) == cr.metadata.uid.as_deref()
+    })?;
+    let containers = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let hold = containers
+        .iter()
+        .find(|container| container.name == "hold")?;
+    Some(match &hold.state {
+        Some(ContainerState {
+            running: Some(_), ..
+        }) => Container::Running,
+        Some(ContainerState {
+            terminated: Some(_),
+            ..
+        }) => Container::Ended,
+        _ => Container::Waiting,
+    })
+}
+
+fn has_failed(job: &k8s_openapi::api::batch::v1::Job) -> bool {
+    let conditions = job
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Failed" && condition.status == "True")
+}
+
+fn exceeded(cr: &DatabaseBackup) -> String {
+    format!(
+        "The hold ended after spec.holdSeconds ({} s), before the storage had made the cut; the database works as before. Create another backup with a greater holdSeconds or the method Online.",
+        cr.spec.hold_seconds
+    )
+}
+
+fn unquiesced(pod: &Pod) -> String {
+    let words = ended(pod).unwrap_or_default();
+    let line = words
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("no reason was given")
+        .trim();
+    format!(
+        "Writes could not be held for the cut: {}. Create another backup, or one with the method Online.",
+        line.trim_end_matches('.')
+    )
+}
+
+/// The instance as the Job's builder wants it.
+fn subject<'a>(observed: &'a Observed, ready: &Ready) -> Option<Subject<'a>> {
+    let instance = observed.instance.as_ref()?;
+    let metadata = &instance.metadata;
+    Some(Subject {
+        cr: instance,
+        name: metadata.name.as_deref()?,
+        namespace: metadata.namespace.as_deref()?,
+        uid: metadata.uid.as_deref()?,
+        engine: engine::of(ready.source.engine),
+        version: ready.source.version.clone(),
+        image: observed
+            .catalog
+            .image(ready.source.engine, &ready.source.version)?
+            .to_owned(),
+        database: ready.source.database.clone(),
+        resources: Value::Null,
+    })
+}

@@ -1,0 +1,210 @@
+//! A backup that was complete once: is it still, must it be proved, and when does it go?
+
+use api::backup::{BackupPhase, DatabaseBackupStatus};
+use api::condition::{READY, STALLED, Statement, reason};
+use api::external::snapshot::VolumeSnapshot;
+use api::{DatabaseBackup, DatabaseInstance};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
+
+use super::status::{Verdict, before, finish, state};
+use super::{LATER, Observed, fate, is_good, is_own, release, verification};
+use crate::{Kind, Write};
+use std::time::Duration;
+
+/// Who has a say in whether a backup may go.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    /// Every backup of the same instance.
+    pub siblings: Vec<DatabaseBackup>,
+    /// The instances that were asked to start from this backup, wherever they are.
+    pub copies: Vec<DatabaseInstance>,
+    /// Whether a DatabaseRestore of this backup has not come to its end.
+    pub restoring: bool,
+}
+
+/// When the backup is to go by itself.
+fn expires_at(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Option<Time> {
+    let taken = status.taken_at.as_ref()?;
+    let days = cr.spec.retention_days?;
+    let age = SignedDuration::from_hours(24 * i64::from(days));
+    taken.0.checked_add(age).ok().map(Time)
+}
+
+/// Whether the time of the backup is over, so that the pass must know its peers.
+pub fn is_due(cr: &DatabaseBackup, now: &Time) -> bool {
+    expires_at(cr, &before(cr)).is_some_and(|at| at.0 <= now.0)
+}
+
+/// The snapshot is complete.
+pub fn completed(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    snapshot: &VolumeSnapshot,
+    mut status: DatabaseBackupStatus,
+    now: &Time,
+) -> Verdict {
+    let size = snapshot
+        .status
+        .as_ref()
+        .and_then(|status| status.restore_size.clone());
+    // Not every driver tells; then the volume's own size is the least that is certain to do.
+    status.restore_size = size.or_else(|| {
+        let claim = observed.claim.as_ref()?;
+        claim
+            .status
+            .as_ref()?
+            .capacity
+            .as_ref()?
+            .get("storage")
+            .cloned()
+    });
+    status.ready_at = Some(now.clone());
+    status.expires_at = expires_at(cr, &status);
+    status.phase = Some(BackupPhase::Ready);
+    let statement = ready(cr, &status);
+    Verdict::rest(finish(cr, status, &[statement], now), Vec::new())
+}
+
+fn ready(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Statement {
+    let taken = status
+        .taken_at
+        .as_ref()
+        .map(|taken| taken.0.to_string())
+        .unwrap_or_default();
+    state(
+        READY,
+        "True",
+        reason::COMPLETED,
+        format!(
+            "The snapshot of {} as of {taken} is complete and can be restored.",
+            cr.spec.instance
+        ),
+    )
+}
+
+/// A backup that was complete once.
+pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
+    let mut status = before(cr);
+    status.expires_at = expires_at(cr, &status);
+    let mut writes = release(observed);
+    let usable = observed
+        .snapshot
+        .as_ref()
+        .filter(|snapshot| is_own(cr, snapshot));
+    let trouble = match usable {
+        None => Some((
+            reason::SNAPSHOT_LOST,
+            "The VolumeSnapshot of this backup is gone, and with it the data. Delete this backup."
+                .to_owned(),
+        )),
+        Some(snapshot) => {
+            writes.extend(fate(cr, snapshot));
+            let seen = snapshot.status.clone().unwrap_or_default();
+            (seen.ready_to_use != Some(true)).then(|| {
+                let said = super::driver_error(&seen).unwrap_or_else(|| {
+                    "The VolumeSnapshot says that it is not ready to use any more.".to_owned()
+                });
+                (reason::SNAPSHOT_FAILED, said)
+            })
+        }
+    };
+    if let Some((reason, message)) = trouble {
+        status.phase = Some(BackupPhase::Failed);
+        let statements = [
+            state(READY, "False", reason, message.clone()),
+            state(STALLED, "True", reason, message),
+        ];
+        return Verdict {
+            writes,
+            status: finish(cr, status, &statements, now),
+            recheck: Some(LATER),
+        };
+    }
+    let mut statements = vec![ready(cr, &status)];
+    status.phase = Some(BackupPhase::Ready);
+    let mut recheck = status.expires_at.as_ref().map(|at| until(at, now));
+    if is_due(cr, now) {
+        match held_back(cr, observed) {
+            None => {
+                writes.push(Write::Delete {
+                    kind: Kind::DatabaseBackup,
+                    name: cr.metadata.name.clone().unwrap_or_default(),
+                    uid: cr.metadata.uid.clone().unwrap_or_default(),
+                });
+            }
+            Some((reason, message)) => {
+                status.phase = Some(BackupPhase::Expired);
+                statements = vec![state(READY, "True", reason, message)];
+                recheck = Some(Duration::from_secs(60));
+            }
+        }
+    }
+    let proof = verification::decide(cr, observed, &mut status, now);
+    writes.extend(proof.writes);
+    statements.extend(proof.statement);
+    let recheck = [recheck, proof.recheck].into_iter().flatten().min();
+    Verdict {
+        writes,
+        status: finish(cr, status, &statements, now),
+        recheck,
+    }
+}
+
+/// Why a backup that is due may not go.
+fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, String)> {
+    let Some(peers) = &observed.peers else {
+        return Some((reason::COMPLETED, "The backup is due to go.".to_owned()));
+    };
+    let name = cr.metadata.name.as_deref().unwrap_or_default();
+    if peers.restoring || peers.copies.iter().any(needs_backup) {
+        return Some((
+            reason::IN_USE,
+            format!(
+                "The backup is due to go; it stays while a restore uses it. `kubectl get dbinstances,dbrestores -A` shows who restores {name}."
+            ),
+        ));
+    }
+    let rank = |backup: &DatabaseBackup| {
+        let taken = backup
+            .status
+            .as_ref()
+            .and_then(|status| status.taken_at.as_ref().map(|at| at.0));
+        (taken, backup.metadata.name.clone())
+    };
+    let living = observed
+        .instance
+        .as_ref()
+        .is_some_and(|instance| instance.metadata.deletion_timestamp.is_none());
+    let newer = peers
+        .siblings
+        .iter()
+        .any(|other| is_good(other) && rank(other) > rank(cr));
+    (living && !newer).then(|| {
+        (
+            reason::LAST_GOOD_BACKUP,
+            format!(
+                "The backup is due to go; it stays until {} has a newer good one.",
+                cr.spec.instance
+            ),
+        )
+    })
+}
+
+/// Whether an instance has yet to read the backup that it was asked to start from.
+pub fn needs_backup(copy: &DatabaseInstance) -> bool {
+    let restored = copy
+        .status
+        .as_ref()
+        .and_then(|status| status.restore.as_ref());
+    copy.metadata.deletion_timestamp.is_none()
+        && restored.is_none_or(|restore| restore.completed_at.is_none())
+}
+
+fn until(at: &Time, now: &Time) -> Duration {
+    Duration::from_secs(
+        u64::try_from(at.0.as_second() - now.0.as_second())
+            .unwrap_or(0)
+            .clamp(1, 600),
+    )
+}

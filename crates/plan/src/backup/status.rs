@@ -1,0 +1,240 @@
+//! What the user reads about a backup, as a function of what was observed.
+
+use std::time::Duration;
+
+use api::backup::BackupPhase;
+use api::condition::{READY, RECONCILING, STALLED, Statement, VERIFIED, conditions, reason};
+use api::{DatabaseBackup, DatabaseBackupStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{LATER, SOON};
+use crate::{Invalid, Notice, Write};
+
+/// Writes, a status, and when to look again at things that are not watched.
+pub struct Verdict {
+    /// What to write.
+    pub writes: Vec<Write>,
+    /// The whole status.
+    pub status: DatabaseBackupStatus,
+    /// `None`: only when something changes.
+    pub recheck: Option<Duration>,
+}
+
+impl Verdict {
+    /// Nothing more to say.
+    pub fn rest(status: DatabaseBackupStatus, writes: Vec<Write>) -> Self {
+        Verdict {
+            writes,
+            status,
+            recheck: None,
+        }
+    }
+
+    /// The work goes on.
+    pub fn running(
+        cr: &DatabaseBackup,
+        status: DatabaseBackupStatus,
+        (reason, message): (&'static str, String),
+        writes: Vec<Write>,
+        now: &Time,
+    ) -> Self {
+        let statements = [
+            state(READY, "False", reason, message.clone()),
+            state(RECONCILING, "True", reason, message),
+        ];
+        Verdict {
+            writes,
+            status: finish(
+                cr,
+                DatabaseBackupStatus {
+                    phase: Some(BackupPhase::Running),
+                    ..status
+                },
+                &statements,
+                now,
+            ),
+            recheck: Some(SOON),
+        }
+    }
+}
+
+/// A statement.
+pub fn state(
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Statement {
+    Statement {
+        type_,
+        status,
+        reason,
+        message: message.into(),
+    }
+}
+
+/// The status as it was written last.
+pub fn before(cr: &DatabaseBackup) -> DatabaseBackupStatus {
+    cr.status.clone().unwrap_or_default()
+}
+
+/// Puts conditions into a status; one that is not stated is gone, but for the result of a proof.
+pub fn finish(
+    cr: &DatabaseBackup,
+    status: DatabaseBackupStatus,
+    statements: &[Statement],
+    now: &Time,
+) -> DatabaseBackupStatus {
+    let generation = cr.metadata.generation.unwrap_or_default();
+    let old = before(cr).conditions;
+    let mut list = conditions(&old, statements, generation, now);
+    let stated = statements
+        .iter()
+        .any(|statement| statement.type_ == VERIFIED);
+    let kept = old
+        .into_iter()
+        .filter(|condition| condition.type_ == VERIFIED && !stated);
+    list.extend(kept.map(|condition| Condition {
+        observed_generation: Some(generation),
+        ..condition
+    }));
+    DatabaseBackupStatus {
+        observed_generation: Some(generation),
+        conditions: list,
+        ..status
+    }
+}
+
+/// Something is missing, nothing was made.
+pub fn invalid(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
+    let statements = [
+        state(READY, "False", invalid.reason, invalid.message.clone()),
+        state(STALLED, "True", invalid.reason, invalid.message.clone()),
+    ];
+    let status = DatabaseBackupStatus {
+        phase: before(cr).phase.or(Some(BackupPhase::Pending)),
+        ..before(cr)
+    };
+    Verdict {
+        writes: Vec::new(),
+        status: finish(cr, status, &statements, now),
+        recheck: Some(LATER),
+    }
+}
+
+/// Something is wrong that is being tried again.
+pub fn stalled(
+    cr: &DatabaseBackup,
+    status: DatabaseBackupStatus,
+    reason: &'static str,
+    message: &str,
+    now: &Time,
+) -> Verdict {
+    let statements = [
+        state(READY, "False", reason, message),
+        state(STALLED, "True", reason, message),
+    ];
+    let status = DatabaseBackupStatus {
+        phase: Some(BackupPhase::Running),
+        ..status
+    };
+    Verdict {
+        writes: Vec::new(),
+        status: finish(cr, status, &statements, now),
+        recheck: Some(SOON),
+    }
+}
+
+/// The backup has failed for good.
+pub fn given_up(
+    cr: &DatabaseBackup,
+    status: DatabaseBackupStatus,
+    reason: &'static str,
+    message: &str,
+    writes: Vec<Write>,
+    now: &Time,
+) -> Verdict {
+    let statements = [
+        state(READY, "False", reason, message),
+        state(STALLED, "True", reason, message),
+    ];
+    let status = DatabaseBackupStatus {
+        phase: Some(BackupPhase::Failed),
+        ..status
+    };
+    Verdict::rest(finish(cr, status, &statements, now), writes)
+}
+
+/// The resource is being deleted; Kubernetes collects what it owns.
+pub fn leaving(cr: &DatabaseBackup, now: &Time) -> Verdict {
+    let statement = state(
+        READY,
+        "False",
+        reason::DELETING,
+        "The resource is being deleted.",
+    );
+    let status = DatabaseBackupStatus {
+        phase: Some(BackupPhase::Deleting),
+        ..before(cr)
+    };
+    Verdict::rest(finish(cr, status, &[statement], now), Vec::new())
+}
+
+/// The status when a write was refused: what is true of the snapshot stays, and the refusal is said.
+pub fn failed(
+    cr: &DatabaseBackup,
+    planned: &DatabaseBackupStatus,
+    error: &str,
+    now: &Time,
+) -> DatabaseBackupStatus {
+    let quota = error.contains("exceeded quota");
+    let reason = if quota {
+        reason::QUOTA_EXCEEDED
+    } else {
+        reason::APPLY_FAILED
+    };
+    let message = format!(
+        "The API server refused a write: {error}. It is tried again; the operator's log shows more."
+    );
+    let ready = planned
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == READY && condition.status == "True");
+    let mut statements = vec![state(STALLED, "True", reason, message.clone())];
+    if ready {
+        statements.push(state(
+            READY,
+            "True",
+            reason::COMPLETED,
+            "The snapshot is complete and can be restored.",
+        ));
+    } else {
+        statements.push(state(READY, "False", reason, message));
+    }
+    finish(cr, planned.clone(), &statements, now)
+}
+
+/// An Event for each condition whose reason is a new one; what is only under way is no news.
+pub fn notices(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Vec<Notice> {
+    let old = before(cr).conditions;
+    let is_new = |condition: &&Condition| {
+        !old.iter()
+            .any(|old| old.type_ == condition.type_ && old.reason == condition.reason)
+    };
+    let told = [READY, VERIFIED];
+    let stalled = status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == STALLED);
+    status
+        .conditions
+        .iter()
+        .filter(|condition| told.contains(&condition.type_.as_str()))
+        .filter(is_new)
+        .map(|condition| Notice {
+            warning: condition.status == "False" && (stalled || condition.type_ == VERIFIED),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,279 @@
+//! The proof of a backup: a throw-away instance is restored from it, looks at itself with the engine's own checks, and goes.
+
+use std::time::Duration;
+
+use api::backup::{DatabaseBackupStatus, Verification};
+use api::condition::{READY, STALLED, Statement, VERIFIED, reason};
+use api::names::{ANNOTATION_BACKUP, LABEL_VERIFIES, verification_instance};
+use api::{DatabaseBackup, DatabaseInstance};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::{Value, json};
+
+use super::Observed;
+use super::status::state;
+use crate::build::volume_snapshot::owner_reference;
+use crate::instance::facts::seconds_since;
+use crate::{Kind, Object, Write};
+
+/// What a proof adds to a pass.
+#[derive(Default)]
+pub struct Proof {
+    /// The throw-away instance to be made or deleted.
+    pub writes: Vec<Write>,
+    /// Verified, if there is something new to say of it.
+    pub statement: Option<Statement>,
+    /// When to look again.
+    pub recheck: Option<Duration>,
+}
+
+/// A proof that has not come to its end after so many seconds says nothing.
+const PATIENCE_SECONDS: i64 = 3600;
+/// While another proof takes the room.
+const ROOM: Duration = Duration::from_secs(5);
+/// What a restored database says when the backup is bad, and not the cluster.
+const DAMAGE: [&str; 1] = [reason::CRASH_LOOP];
+
+/// Whether the backup waits for its proof, or the proof is under way.
+pub fn is_wanted(cr: &DatabaseBackup) -> bool {
+    let status = cr.status.as_ref();
+    cr.spec.verify
+        && cr.metadata.deletion_timestamp.is_none()
+        && status.is_some_and(|status| {
+            status.ready_at.is_some()
+                && status
+                    .verification
+                    .as_ref()
+                    .is_none_or(|proof| proof.verified_at.is_none())
+        })
+}
+
+/// The next step.
+pub fn decide(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    status: &mut DatabaseBackupStatus,
+    now: &Time,
+) -> Proof {
+    let instance = observed
+        .verification
+        .as_ref()
+        .filter(|instance| is_ours(cr, instance));
+    if !is_wanted(cr) {
+        // The result is on record: only now may the instance go.
+        let writes = instance
+            .filter(|instance| instance.metadata.deletion_timestamp.is_none())
+            .map(delete);
+        if let Some(proof) = &mut status.verification {
+            proof.instance = instance.and_then(|instance| instance.metadata.name.clone());
+        }
+        return Proof {
+            writes: writes.into_iter().collect(),
+            ..Proof::default()
+        };
+    }
+    let Some(instance) = instance else {
+        return begin(cr, observed, status, now);
+    };
+    let mut proof = status.verification.clone().unwrap_or_default();
+    proof.instance = instance.metadata.name.clone();
+    proof.started_at = proof
+        .started_at
+        .or_else(|| instance.metadata.creation_timestamp.clone());
+    let restored = instance
+        .status
+        .as_ref()
+        .and_then(|status| status.restore.clone())
+        .unwrap_or_default();
+    if let (Some(from), Some(to)) = (&restored.started_at, &restored.completed_at) {
+        proof.restore_seconds = Some(to.0.as_second() - from.0.as_second());
+        proof.steps = restored.steps;
+    }
+    let result = result(instance, proof.started_at.as_ref(), now);
+    if result.is_some() {
+        proof.verified_at = Some(now.clone());
+    }
+    let under_way = || {
+        state(
+            VERIFIED,
+            "Unknown",
+            reason::VERIFYING,
+            format!(
+                "The backup is being restored into the throw-away instance {} and checked.",
+                instance.metadata.name.as_deref().unwrap_or_default()
+            ),
+        )
+    };
+    status.verification = Some(proof);
+    Proof {
+        writes: Vec::new(),
+        recheck: Some(ROOM),
+        statement: Some(result.unwrap_or_else(under_way)),
+    }
+}
+
+fn begin(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    status: &mut DatabaseBackupStatus,
+    now: &Time,
+) -> Proof {
+    let name = verification_instance(cr.metadata.uid.as_deref().unwrap_or_default());
+    if observed.verification.is_some() {
+        let message = format!(
+            "There is a DatabaseInstance {name} that was not made for this proof. Delete it."
+        );
+        return Proof {
+            statement: Some(state(VERIFIED, "Unknown", reason::NAME_TAKEN, message)),
+            recheck: Some(ROOM),
+            writes: Vec::new(),
+        };
+    }
+    let waits = |message: &str| Some(state(VERIFIED, "Unknown", reason::VERIFYING, message));
+    if !observed.may_verify {
+        return Proof {
+            statement: waits("The proof waits until others are done."),
+            recheck: Some(ROOM),
+            writes: Vec::new(),
+        };
+    }
+    let writes = throw_away(cr, status, &name)
+        .into_iter()
+        .map(Write::Create)
+        .collect();
+    status.verification = Some(Verification {
+        instance: Some(name),
+        started_at: Some(now.clone()),
+        ..Verification::default()
+    });
+    Proof {
+        writes,
+        statement: waits("The backup is about to be restored into a throw-away instance."),
+        recheck: Some(ROOM),
+    }
+}
+
+/// What the throw-away instance tells of the backup, once it does.
+fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Option<Statement> {
+    let condition = |type_: &str| -> Option<&Condition> {
+        let conditions = &instance.status.as_ref()?.conditions;
+        conditions.iter().find(|condition| condition.type_ == type_)
+    };
+    match condition(VERIFIED) {
+        Some(c) if c.status == "True" => {
+            return Some(state(
+                VERIFIED,
+                "True",
+                reason::CHECKED,
+                format!("Restored and found good: {}", c.message),
+            ));
+        }
+        Some(c) if c.status == "False" => {
+            return Some(state(
+                VERIFIED,
+                "False",
+                reason::CHECK_FAILED,
+                format!(
+                    "Restored and found damaged: {} Do not rely on this backup; take another.",
+                    sentence(&c.message)
+                ),
+            ));
+        }
+        Some(c) if c.reason == reason::NOT_CHECKED => {
+            return Some(state(
+                VERIFIED,
+                "Unknown",
+                reason::NOT_CHECKED,
+                c.message.clone(),
+            ));
+        }
+        _ => {}
+    }
+    if let Some(stalled) = condition(STALLED).filter(|c| DAMAGE.contains(&c.reason.as_str())) {
+        return Some(state(
+            VERIFIED,
+            "False",
+            reason::CHECK_FAILED,
+            format!(
+                "The restored database does not start: {} Do not rely on this backup; take another.",
+                sentence(&stalled.message)
+            ),
+        ));
+    }
+    if instance.metadata.deletion_timestamp.is_some() {
+        return Some(state(
+            VERIFIED,
+            "Unknown",
+            reason::NOT_CHECKED,
+            "The throw-away instance was deleted before the checks had ended. Create another backup to have one proved.",
+        ));
+    }
+    (seconds_since(started, now) >= PATIENCE_SECONDS && started.is_some()).then(|| {
+        let said = condition(READY)
+            .map(|c| c.message.clone())
+            .unwrap_or_default();
+        state(
+            VERIFIED,
+            "Unknown",
+            reason::NOT_CHECKED,
+            format!(
+                "The proof did not come to its end within {} minutes: {said}",
+                PATIENCE_SECONDS / 60
+            ),
+        )
+    })
+}
+
+fn sentence(text: &str) -> String {
+    format!("{}.", text.trim().trim_end_matches('.'))
+}
+
+fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
+    let label = instance
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(LABEL_VERIFIES));
+    label == cr.metadata.uid.as_ref()
+}
+
+fn delete(instance: &DatabaseInstance) -> Write {
+    Write::Delete {
+        kind: Kind::DatabaseInstance,
+        name: instance.metadata.name.clone().unwrap_or_default(),
+        uid: instance.metadata.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// An instance like the one that was backed up; all of it goes when it goes, and it goes with the backup.
+fn throw_away(cr: &DatabaseBackup, status: &DatabaseBackupStatus, name: &str) -> Option<Object> {
+    let source = status.source.as_ref()?;
+    let (api_version, kind, _) = Kind::DatabaseInstance.api();
+    let mut storage = json!({"size": status.restore_size});
+    if let Some(class) = &source.storage_class {
+        storage["className"] = json!(class);
+    }
+    let mut spec = json!({
+        "engine": source.engine, "version": source.version, "database": source.database, "username": source.username,
+        "storage": storage, "deletionPolicy": "Delete",
+        "restoreFrom": {"backup": {"name": cr.metadata.name}},
+    });
+    if let Some(resources) = &source.resources {
+        spec["resources"] = json!(resources);
+    }
+    if !source.parameters.is_empty() {
+        spec["parameters"] = json!(source.parameters);
+    }
+    let labels: Value = json!({LABEL_VERIFIES: cr.metadata.uid, api::names::LABEL_MANAGED_BY: api::names::MANAGED_BY});
+    Some(Object {
+        kind: Kind::DatabaseInstance,
+        value: json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": {
+                "name": name, "namespace": cr.metadata.namespace, "labels": labels,
+                "annotations": {ANNOTATION_BACKUP: cr.metadata.uid},
+                "ownerReferences": [owner_reference(cr)],
+            },
+            "spec": spec,
+        }),
+    })
+}

@@ -1,0 +1,70 @@
+//! The Job that holds writes for the cut of a backup. It lets go when it is deleted, and by itself when its time is over.
+
+use api::DatabaseBackup;
+use api::names::{ANNOTATION_BACKUP_NAME, COMPONENT_QUIESCE, host, quiesce_job};
+use serde_json::{Value, json};
+
+use super::volume_snapshot::owner_reference;
+use super::{Subject, pod};
+use crate::{Kind, Object};
+
+/// Seconds to wait for the engine's locks: a statement that runs longer than this keeps the backup from being quiesced.
+pub const LOCK_WAIT_SECONDS: i64 = 10;
+/// Seconds in which the Job's pod must be scheduled, pull its image and connect.
+const START_SECONDS: i64 = 120;
+
+/// The Job for this backup of the instance.
+pub fn quiesce(subject: &Subject<'_>, backup: &DatabaseBackup) -> Object {
+    let hold = i64::from(backup.spec.hold_seconds);
+    let mut container = pod::container(
+        subject,
+        "quiesce",
+        &["bash", "/etc/minidbaas/quiesce.sh"],
+        true,
+    );
+    container["resources"] =
+        json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}});
+    let environment = [
+        ("HOST", host(subject.name, subject.namespace)),
+        ("PORT", subject.engine.port().to_string()),
+        ("BUDGET", hold.to_string()),
+        ("LOCK_WAIT", LOCK_WAIT_SECONDS.to_string()),
+    ];
+    if let Some(env) = container["env"].as_array_mut() {
+        env.extend(
+            environment
+                .iter()
+                .map(|(name, value)| json!({"name": name, "value": value})),
+        );
+    }
+    // The kubelet looks once a second, and the first time as soon as the container runs.
+    container["readinessProbe"] = json!({
+        "exec": {"command": ["test", "-e", "/tmp/held"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1,
+    });
+    let mut spec = pod::spec(subject);
+    spec["restartPolicy"] = json!("Never");
+    spec["terminationGracePeriodSeconds"] = json!(5);
+    spec["containers"] = json!([container]);
+    let metadata: Value = json!({
+        "labels": subject.labels(COMPONENT_QUIESCE),
+        "annotations": {ANNOTATION_BACKUP_NAME: backup.metadata.name},
+    });
+    let (api_version, kind, _) = Kind::Job.api();
+    let uid = backup.metadata.uid.as_deref().unwrap_or_default();
+    Object {
+        kind: Kind::Job,
+        value: json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": {
+                "name": quiesce_job(uid), "namespace": subject.namespace,
+                "labels": metadata["labels"], "annotations": metadata["annotations"],
+                "ownerReferences": [owner_reference(backup)],
+            },
+            "spec": {
+                "backoffLimit": 0,
+                "activeDeadlineSeconds": START_SECONDS + LOCK_WAIT_SECONDS + hold,
+                "template": {"metadata": metadata, "spec": spec},
+            },
+        }),
+    }
+}
