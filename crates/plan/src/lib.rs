@@ -10,6 +10,7 @@ pub mod engine;
 pub mod instance;
 pub mod parameters;
 pub mod quantity;
+pub mod retention;
 pub mod schedule;
 pub mod version;
 
