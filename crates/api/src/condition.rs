@@ -142,6 +142,8 @@ pub mod reason {
     pub const RESTORING: &str = "Restoring";
     /// The backup to be restored does not exist, or is in another namespace and does not allow this one.
     pub const BACKUP_NOT_AVAILABLE: &str = "BackupNotAvailable";
+    /// The operator lacks the rights that a restore from another namespace takes.
+    pub const CROSS_NAMESPACE_FORBIDDEN: &str = "CrossNamespaceForbidden";
     /// The backup to be restored is not ready yet.
     pub const BACKUP_NOT_READY: &str = "BackupNotReady";
     /// The backup to be restored failed, or its snapshot is gone.

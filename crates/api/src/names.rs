@@ -27,8 +27,12 @@ pub const COMPONENT_QUIESCE: &str = "quiesce";
 pub const COMPONENT_CHECK: &str = "check";
 /// Component of the VolumeSnapshot of a backup.
 pub const COMPONENT_BACKUP: &str = "backup";
+/// Component of the VolumeSnapshot and its content by which an instance reads another namespace's snapshot.
+pub const COMPONENT_SNAPSHOT_COPY: &str = "snapshot-copy";
 /// Label of a backup that its instance's schedule made.
 pub const LABEL_SCHEDULED: &str = "minidbaas.dev/scheduled";
+/// Label of the last backup of an instance that was deleted.
+pub const LABEL_FINAL: &str = "minidbaas.dev/final";
 /// Label of a throw-away instance, with the UID of the backup that it proves.
 pub const LABEL_VERIFIES: &str = "minidbaas.dev/verifies";
 
@@ -50,6 +54,8 @@ pub const ANNOTATION_RESTORED_FROM: &str = "minidbaas.dev/restored-from";
 pub const ANNOTATION_BACKUP: &str = "minidbaas.dev/backup-uid";
 /// On the Job that holds writes and on its pod: the name of the backup.
 pub const ANNOTATION_BACKUP_NAME: &str = "minidbaas.dev/backup";
+/// On the VolumeSnapshot and its content by which an instance reads another namespace's snapshot: the instance's UID.
+pub const ANNOTATION_INSTANCE: &str = "minidbaas.dev/instance-uid";
 /// On an instance: the UID of the DatabaseRestore that made it.
 pub const ANNOTATION_RESTORE: &str = "minidbaas.dev/restore-uid";
 /// On the pod template and its pod: the UID of the Offline backup for which the server is held back.
@@ -118,6 +124,11 @@ pub fn check_job(instance: &str) -> String {
 /// The throw-away instance that proves a backup.
 pub fn verification_instance(backup_uid: &str) -> String {
     format!("verify-{backup_uid}")
+}
+
+/// The scheduled backup of this minute; names of one instance sort by time.
+pub fn scheduled_backup(instance: &str, minute: &str) -> String {
+    format!("{instance}-{minute}")
 }
 
 /// The last backup of an instance before its data goes.

@@ -2,17 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::DatabaseBackup;
-use kube::core::DeserializeGuard;
 use kube::runtime::events::Reporter;
-use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource};
 
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::stores::Stores;
 
 /// Longest wait for an answer to one call; the client itself would wait for ever.
 const CALL_SECONDS: u64 = 10;
@@ -57,8 +55,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// All backups, as the watch knows them: for rules between backups of different instances.
-    pub backups: OnceLock<Store<DeserializeGuard<DatabaseBackup>>>,
+    /// What the watches know, for rules between resources.
+    pub stores: Arc<Stores>,
     last_words: Mutex<HashMap<String, String>>,
     failures: Mutex<HashMap<String, u32>>,
     overtaken: Mutex<HashMap<String, String>>,
@@ -72,6 +70,7 @@ impl Context {
         operator_namespace: String,
         identity: &str,
         metrics: Arc<Metrics>,
+        stores: Arc<Stores>,
     ) -> Self {
         let reporter = Reporter {
             controller: api::names::FIELD_MANAGER.to_owned(),
@@ -83,7 +82,7 @@ impl Context {
             operator_namespace,
             reporter,
             metrics,
-            backups: OnceLock::new(),
+            stores,
             last_words: Mutex::default(),
             failures: Mutex::default(),
             overtaken: Mutex::default(),

@@ -9,6 +9,7 @@ mod metrics;
 mod pass;
 mod report;
 mod server;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::context::{Context, Scope};
 use crate::metrics::Metrics;
+use crate::stores::Stores;
 
 /// PostgreSQL, MySQL and MariaDB as a service inside a Kubernetes cluster.
 #[derive(Parser)]
@@ -151,7 +153,8 @@ async fn run(arguments: Run) -> Result<()> {
     config.default_retry = false;
     let client = Client::try_from(config)?;
     let stop = stop_signal()?.shared();
-    let metrics = Arc::new(Metrics::default());
+    let stores = Arc::new(Stores::default());
+    let metrics = Arc::new(Metrics::new(stores.clone()));
     let server = server::bind(&arguments.listen).await?;
     let serving = tokio::spawn(server::serve(
         server,
@@ -178,6 +181,7 @@ async fn run(arguments: Run) -> Result<()> {
         arguments.operator_namespace,
         &arguments.identity,
         metrics,
+        stores,
     ));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -1,5 +1,6 @@
 //! Counters and times, in the OpenMetrics text format.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::stores::Stores;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PassLabels {
@@ -22,19 +25,48 @@ struct WriteLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InstanceLabels {
+    namespace: String,
+    instance: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     passes: Family<PassLabels, Counter>,
     durations: Histogram,
     writes: Family<WriteLabels, Counter>,
+    backup_durations: Histogram,
+    backup_failures: Family<InstanceLabels, Counter>,
+    restore_durations: Histogram,
     /// 1 while this replica holds the Lease.
     pub leader: Gauge,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Metrics of one process; what they tell of resources comes from the stores.
+    pub fn new(stores: Arc<Stores>) -> Self {
         let mut registry = Registry::with_prefix("minidbaas");
+        registry.register_collector(Box::new(stores));
+        let backup_durations = Histogram::new(exponential_buckets(0.25, 2.0, 14));
+        let backup_failures = Family::default();
+        let restore_durations = Histogram::new(exponential_buckets(0.5, 2.0, 14));
+        registry.register(
+            "backup_duration_seconds",
+            "Time from the beginning of a backup until it could be restored",
+            backup_durations.clone(),
+        );
+        registry.register(
+            "backup_failures",
+            "Backups that failed",
+            backup_failures.clone(),
+        );
+        registry.register(
+            "restore_duration_seconds",
+            "Time from the making of a restored instance until it accepted connections",
+            restore_durations.clone(),
+        );
         let passes = Family::default();
         let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let writes = Family::default();
@@ -56,12 +88,32 @@ impl Default for Metrics {
             passes,
             durations,
             writes,
+            backup_durations,
+            backup_failures,
+            restore_durations,
             leader,
         }
     }
-}
 
-impl Metrics {
+    /// Counts a backup that has just become ready.
+    pub fn backup_ready(&self, seconds: f64) {
+        self.backup_durations.observe(seconds);
+    }
+
+    /// Counts a backup that has just failed.
+    pub fn backup_failed(&self, namespace: String, instance: String) {
+        let labels = InstanceLabels {
+            namespace,
+            instance,
+        };
+        self.backup_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts a restored instance that has just accepted connections for the first time.
+    pub fn restored(&self, seconds: f64) {
+        self.restore_durations.observe(seconds);
+    }
+
     /// Counts a pass.
     pub fn pass(&self, kind: &str, good: bool, time: Duration) {
         let labels = PassLabels {

@@ -50,6 +50,8 @@ pub trait Reconciled:
     fn decide(&self, observed: &Self::Observed, now: &Time) -> Plan<Self::Status>;
     /// The status when a write was refused.
     fn refused(&self, planned: &Self::Status, error: &str, now: &Time) -> Self::Status;
+    /// Counts what a status that has just been written tells for the first time.
+    fn count(&self, _context: &Context, _status: &Self::Status) {}
 }
 
 /// The reconciler of every controller.

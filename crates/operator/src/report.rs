@@ -52,6 +52,7 @@ pub async fn report<R: Reconciled>(
         context.overtake(&uid, version);
     }
     context.metrics.write("patch", "status");
+    resource.count(context, status);
     for notice in notices {
         publish(context, resource, notice).await;
     }

@@ -8,9 +8,11 @@ pub mod pvc;
 pub mod quiesce;
 pub mod secret;
 pub mod service;
+pub mod snapshot_copy;
 pub mod stateful_set;
 pub mod volume_snapshot;
 
+use api::restore::RestoredFrom;
 use api::{DatabaseInstance, names};
 use serde_json::{Value, json};
 
@@ -37,6 +39,10 @@ pub struct Subject<'a> {
     pub database: String,
     /// CPU and memory of the container, complete.
     pub resources: Value,
+    /// What the data was, or is to be, restored from.
+    pub restored_from: Option<RestoredFrom>,
+    /// The VolumeSnapshot in this namespace that the volume is to be made from; only while there is no volume.
+    pub data_source: Option<String>,
 }
 
 impl Subject<'_> {
@@ -56,6 +62,12 @@ impl Subject<'_> {
             &self.version,
             component
         ))
+    }
+
+    /// Whether this is a throw-away instance that proves a backup.
+    pub fn verifies(&self) -> bool {
+        let labels = self.cr.metadata.labels.as_ref();
+        labels.is_some_and(|labels| labels.contains_key(names::LABEL_VERIFIES))
     }
 
     /// A child that goes when the instance goes.

@@ -2,16 +2,22 @@
 //!
 //! `decide` is the whole story: is it being deleted, is the spec valid, what should be written, what is there to say.
 
+mod backups;
 mod children;
 mod conditions;
 mod credentials;
 pub(crate) mod facts;
+mod leaving;
+mod proof;
 mod settings;
+pub mod source;
 mod status;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::condition::reason;
@@ -28,6 +34,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::catalog::Catalog;
 use crate::{Invalid, Write};
 
+pub use backups::due_to_go;
 pub use status::failed;
 
 /// What a pass does and says about an instance.
@@ -66,6 +73,12 @@ pub struct Observed {
     pub warning: Option<String>,
     /// Backups of this instance.
     pub backups: Vec<DatabaseBackup>,
+    /// Names of those that a restore uses; read only of those that are [`due_to_go`].
+    pub backups_in_use: BTreeSet<String>,
+    /// Whether the namespace is being deleted; read only while the instance is.
+    pub namespace_is_leaving: bool,
+    /// Where the data is to come from.
+    pub origin: source::Seen,
     /// Values that no pure code may make.
     pub fresh: Fresh,
 }
@@ -83,6 +96,8 @@ pub enum Class {
         name: String,
         /// allowVolumeExpansion.
         can_grow: bool,
+        /// The driver that makes its volumes.
+        provisioner: String,
     },
 }
 
@@ -117,15 +132,22 @@ const CREDENTIALS_RECHECK: Duration = Duration::from_secs(30);
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     if cr.metadata.deletion_timestamp.is_some() {
-        return deleting(cr, observed, now);
+        return leaving::plan(cr, observed, now);
     }
-    let decided = validate::subject(cr, observed).and_then(|subject| {
+    let backups = backups::plan(cr, observed, now);
+    let mut copy = Vec::new();
+    let decided = source::origin(cr, observed).and_then(|origin| {
+        let subject = validate::subject(cr, observed, origin.as_ref())?;
         validate::surroundings(&subject, observed)?;
+        backups.invalid.clone().map_or(Ok(()), Err)?;
         let credentials = credentials::plan(&subject, observed)?;
+        source::copied(&subject, observed, origin.as_ref(), &mut copy)?;
         let settings = settings::plan(&subject, observed);
-        let writes = children::plan(&subject, observed, &credentials, &settings, now);
+        let hold = backups.hold.as_ref();
+        let writes = children::plan(&subject, observed, &credentials, &settings, hold, now);
         Ok((subject, credentials, settings, writes))
     });
+    let pair = source::pair(cr, observed, decided.as_ref().err(), copy);
     let (mut writes, mut verdict) = match decided {
         Ok((subject, credentials, settings, writes)) => {
             let restarts = children::restart(&writes);
@@ -134,7 +156,11 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         }
         Err(invalid) => (Vec::new(), status::invalid(cr, observed, &invalid, now)),
     };
-    if let Some(finalizers) = finalizers(cr, &holds(cr)) {
+    writes.extend(backups.writes.clone());
+    writes.extend(pair.writes.clone());
+    let mut held = holds(cr, observed);
+    held.extend(pair.remains.then_some(FINALIZER_SNAPSHOT_COPY));
+    if let Some(finalizers) = finalizers(cr, &held) {
         writes.insert(0, Write::Finalizers(finalizers));
     }
     if is_paused(cr) && !writes.is_empty() {
@@ -142,40 +168,22 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
         verdict = status::invalid(cr, observed, &Invalid::spec(reason::PAUSED, why), now);
     }
-    let requeue = verdict.recheck.or(cr
-        .spec
-        .credentials_secret
-        .as_ref()
-        .map(|_| CREDENTIALS_RECHECK));
+    backups::tell(cr, observed, &backups, &mut verdict.status, now);
+    let passwords = cr.spec.credentials_secret.as_ref();
+    let requeue = [
+        verdict.recheck,
+        passwords.map(|_| CREDENTIALS_RECHECK),
+        backups::recheck(&backups, now),
+        pair.recheck(),
+    ]
+    .into_iter()
+    .flatten()
+    .min();
     Plan {
         writes,
         notices: status::notices(cr, &verdict.status),
         status: verdict.status,
         requeue,
-    }
-}
-
-/// Children go by garbage collection; all there is to decide is whether the resource may go.
-fn deleting(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
-    let (why, message) = if cr.spec.deletion_protection {
-        (
-            reason::DELETION_PROTECTED,
-            "The resource was deleted while spec.deletionProtection is true; it is kept, and so is everything it owns. Set spec.deletionProtection to false to let it go.",
-        )
-    } else {
-        (reason::DELETING, "The resource is being deleted.")
-    };
-    let status = status::leaving(cr, observed, why, message, now);
-    let writes = finalizers(cr, &holds(cr))
-        .map(Write::Finalizers)
-        .into_iter()
-        .filter(|_| !is_paused(cr))
-        .collect();
-    Plan {
-        writes,
-        notices: status::notices(cr, &status),
-        status,
-        requeue: None,
     }
 }
 
@@ -209,12 +217,8 @@ const OURS: [&str; 3] = [
 ];
 
 /// Why the instance is to be held back from deletion.
-fn holds(cr: &DatabaseInstance) -> Vec<&'static str> {
-    let mut holds = Vec::new();
-    if cr.spec.deletion_protection {
-        holds.push(FINALIZER_PROTECTION);
-    }
-    holds
+fn holds(cr: &DatabaseInstance, _observed: &Observed) -> Vec<&'static str> {
+    leaving::reasons(cr)
 }
 
 /// Shorthand of the rules below.

@@ -12,6 +12,7 @@ pub mod parameters;
 pub mod quantity;
 pub mod retention;
 pub mod schedule;
+pub mod restore;
 pub mod version;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::backup::BackupPhase;
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotClass};
 use api::names::{
     ANNOTATION_BACKUP_NAME, COMPONENT_BACKUP, COMPONENT_DATABASE, COMPONENT_QUIESCE,
@@ -49,7 +50,7 @@ pub async fn run(
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
         .with_config(Config::default().concurrency(concurrency));
     let store = controller.store();
-    context.backups.set(store.clone()).ok();
+    context.stores.backups.set(store.clone()).ok();
     let snapshots = super::concerned(
         context.watched::<PartialObjectMeta<VolumeSnapshot>>(),
         ours(COMPONENT_BACKUP),
@@ -215,6 +216,23 @@ impl Reconciled for DatabaseBackup {
     ) -> DatabaseBackupStatus {
         backup::failed(self, planned, error, now)
     }
+
+    fn count(&self, context: &Context, status: &DatabaseBackupStatus) {
+        let before = self.status.clone().unwrap_or_default();
+        if let (None, Some(ready), Some(started)) =
+            (&before.ready_at, &status.ready_at, &status.started_at)
+        {
+            let seconds = ready.0.duration_since(started.0).as_secs_f64();
+            context.metrics.backup_ready(seconds);
+        }
+        let failed = Some(BackupPhase::Failed);
+        if before.phase != failed && status.phase == failed {
+            let namespace = self.namespace().unwrap_or_default();
+            context
+                .metrics
+                .backup_failed(namespace, self.spec.instance.clone());
+        }
+    }
 }
 
 async fn snapshot_classes(context: &Context) -> Result<SnapshotClasses, Error> {
@@ -296,9 +314,6 @@ pub async fn users(
 
 /// Whether the backup is among the first that wait for their proof: those whose proof began, then the oldest.
 fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
-    let Some(store) = context.backups.get() else {
-        return false;
-    };
     if !backup::verification_is_wanted(backup) {
         return false;
     }
@@ -309,8 +324,8 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
             .is_some_and(|proof| proof.instance.is_some());
         (!began, status.taken_at.map(|at| at.0), backup.uid())
     };
-    let before = store
-        .state()
+    let known = context.stores.backups();
+    let before = known
         .iter()
         .filter_map(|guard| guard.0.as_ref().ok())
         .filter(|other| backup::verification_is_wanted(other) && rank(other) < rank(backup))

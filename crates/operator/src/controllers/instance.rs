@@ -1,19 +1,23 @@
 //! `DatabaseInstance`: what brings a pass, and what a pass reads. The rules are in `plan::instance`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::names::{
     CATALOG, COMPONENT_APPLY, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY,
     admin_secret, pod,
 };
-use api::{DatabaseInstance, DatabaseInstanceStatus};
+use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -21,10 +25,12 @@ use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use plan::Plan;
+use plan::backup::needs_backup;
 use plan::instance::{self, Class, Observed};
 
+use super::backup::users;
 use super::fresh::fresh;
-use super::reader::{Reader, catalog};
+use super::reader::{Reader, catalog, get_global};
 use crate::context::{Context, call};
 use crate::error::Error;
 use crate::pass::Reconciled;
@@ -76,6 +82,15 @@ pub async fn run(
             context.watched::<PartialObjectMeta<Job>>(),
             children(),
             instance_of,
+        )
+        .watches(
+            context.watched::<DeserializeGuard<DatabaseBackup>>(),
+            watcher::Config::default(),
+            |backup| {
+                let backup = backup.0.ok()?;
+                let namespace = backup.metadata.namespace.as_deref()?;
+                Some(ObjectRef::<Guarded>::new(&backup.spec.instance).within(namespace))
+            },
         )
         .reconcile_all_on(catalog_changes(&context))
         .graceful_shutdown_on(stop);
@@ -177,6 +192,11 @@ impl Reconciled for DatabaseInstance {
         } else {
             Class::Unread
         };
+        let backups_in_use = in_use(context, self, &backups).await?;
+        let namespace_is_leaving = self.metadata.deletion_timestamp.is_some()
+            && get_global::<Namespace>(context, &namespace)
+                .await?
+                .is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some());
         Ok(Observed {
             catalog,
             storage_class,
@@ -193,6 +213,8 @@ impl Reconciled for DatabaseInstance {
             job_pods,
             warning,
             backups,
+            backups_in_use,
+            namespace_is_leaving,
             fresh: fresh()?,
         })
     }
@@ -209,6 +231,35 @@ impl Reconciled for DatabaseInstance {
     ) -> DatabaseInstanceStatus {
         instance::failed(self, planned, error, now)
     }
+
+    fn count(&self, context: &Context, status: &DatabaseInstanceStatus) {
+        let completed = |status: &DatabaseInstanceStatus| {
+            let restore = status.restore.as_ref()?;
+            Some((restore.started_at.clone()?, restore.completed_at.clone()?))
+        };
+        let before = self.status.as_ref().and_then(completed);
+        if let (None, Some((started, completed))) = (before, completed(status)) {
+            let seconds = completed.0.duration_since(started.0).as_secs_f64();
+            context.metrics.restored(seconds);
+        }
+    }
+}
+
+/// Those of the backups whose time is over that a restore uses.
+async fn in_use(
+    context: &Context,
+    cr: &DatabaseInstance,
+    backups: &[DatabaseBackup],
+) -> Result<BTreeSet<String>, Error> {
+    let namespace = cr.namespace().unwrap_or_default();
+    let mut used = BTreeSet::new();
+    for name in instance::due_to_go(cr, backups, &used, &Time(Timestamp::now())) {
+        let (copies, restoring) = users(context, &name, &namespace).await?;
+        if restoring || copies.iter().any(needs_backup) {
+            used.insert(name);
+        }
+    }
+    Ok(used)
 }
 
 /// The class of the claim, else of the spec, else the newest default one, as the API server would choose.
@@ -221,6 +272,7 @@ async fn class(
     let found = |class: StorageClass| Class::Found {
         name: class.name_any(),
         can_grow: class.allow_volume_expansion == Some(true),
+        provisioner: class.provisioner,
     };
     let named = claim
         .and_then(|claim| claim.spec.as_ref()?.storage_class_name.clone())

@@ -49,7 +49,7 @@ pub fn context(
         Scope::Cluster,
         "minidbaas-system".to_owned(),
         "test",
-        Arc::new(Metrics::default()),
+        Arc::new(Metrics::new(Arc::default())),
     );
     (Arc::new(context), asked)
 }

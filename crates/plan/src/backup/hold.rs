@@ -240,5 +240,7 @@ fn subject<'a>(observed: &'a Observed, ready: &Ready) -> Option<Subject<'a>> {
             .to_owned(),
         database: ready.source.database.clone(),
         resources: Value::Null,
+        restored_from: None,
+        data_source: None,
     })
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::names::{
-    ANNOTATION_CANDIDATE, ANNOTATION_CHANGES, COMPONENT_APPLY, host, password_job, settings_job,
+    ANNOTATION_CANDIDATE, ANNOTATION_CHANGES, COMPONENT_APPLY, COMPONENT_CHECK, check_job, host,
+    password_job, settings_job,
 };
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::{Kind, Object};
 
 /// Exit code of apply.sh for "the engine says no", which trying again does not change.
 const REFUSED: i32 = 1;
+/// Seconds after which a check is given up.
+const CHECK_SECONDS: i64 = 3600;
 
 /// Checks these settings with the engine's own parser, then makes the dynamic changes.
 pub fn settings(
@@ -44,20 +47,11 @@ pub fn password(subject: &Subject<'_>, revision: &str) -> Object {
 }
 
 fn job(subject: &Subject<'_>, name: &str, revision: &str, annotations: &Value) -> Object {
-    let mut container =
-        pod::container(subject, "apply", &["bash", "/etc/minidbaas/apply.sh"], true);
+    let mut container = client(subject, "apply");
     container["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}});
-    let more = [
-        ("HOST", host(subject.name, subject.namespace)),
-        ("PORT", subject.engine.port().to_string()),
-        ("REVISION", revision.to_owned()),
-    ];
     if let Some(env) = container["env"].as_array_mut() {
-        env.extend(
-            more.iter()
-                .map(|(name, value)| json!({"name": name, "value": value})),
-        );
+        env.push(json!({"name": "REVISION", "value": revision}));
     }
     if let Some(mounts) = container["volumeMounts"].as_array_mut() {
         mounts.push(json!({"name": "candidate", "mountPath": CANDIDATE_PATH, "readOnly": true}));
@@ -72,19 +66,57 @@ fn job(subject: &Subject<'_>, name: &str, revision: &str, annotations: &Value) -
         ];
         volumes.push(json!({"name": "candidate", "downwardAPI": {"items": items}}));
     }
-    spec["restartPolicy"] = json!("Never");
     spec["containers"] = json!([container]);
+    let pod = json!({"metadata": {"annotations": annotations}, "spec": spec});
+    once(subject, name, COMPONENT_APPLY, 300, pod)
+}
+
+/// Lets the engine's own checks run over a restored database.
+pub fn check(subject: &Subject<'_>) -> Object {
+    let mut spec = pod::spec(subject);
+    spec["containers"] = json!([client(subject, "check")]);
+    let name = check_job(subject.name);
+    once(
+        subject,
+        &name,
+        COMPONENT_CHECK,
+        CHECK_SECONDS,
+        json!({"spec": spec}),
+    )
+}
+
+/// A container that runs the script of its name and finds the server.
+fn client(subject: &Subject<'_>, name: &str) -> Value {
+    let script = format!("/etc/minidbaas/{name}.sh");
+    let mut container = pod::container(subject, name, &["bash", &script], true);
+    if let Some(env) = container["env"].as_array_mut() {
+        env.push(json!({"name": "HOST", "value": host(subject.name, subject.namespace)}));
+        env.push(json!({"name": "PORT", "value": subject.engine.port().to_string()}));
+    }
+    container
+}
+
+/// A Job that is tried again unless the engine says no. The first container is called like the component.
+fn once(
+    subject: &Subject<'_>,
+    name: &str,
+    component: &str,
+    seconds: i64,
+    mut template: Value,
+) -> Object {
+    template["spec"]["restartPolicy"] = json!("Never");
+    template["metadata"]["labels"] = subject.labels(component);
     subject.owned(
         Kind::Job,
         name,
-        COMPONENT_APPLY,
+        component,
         json!({"spec": {
-            "activeDeadlineSeconds": 300,
+            "activeDeadlineSeconds": seconds,
             "backoffLimit": 5,
             "podFailurePolicy": {"rules": [
-                {"action": "FailJob", "onExitCodes": {"containerName": "apply", "operator": "In", "values": [REFUSED]}},
+                {"action": "FailJob", "onExitCodes": {"containerName": component, "operator": "In", "values": [REFUSED]}},
             ]},
-            "template": {"metadata": {"labels": subject.labels(COMPONENT_APPLY), "annotations": annotations}, "spec": spec},
+            "template": template,
         }}),
     )
 }

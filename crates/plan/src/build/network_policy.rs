@@ -1,7 +1,7 @@
 //! The NetworkPolicy: who may connect to the server's pod. It needs no way out, so it gets none.
 
 use api::instance::ServiceType;
-use api::names::{COMPONENT_DATABASE, selector};
+use api::names::{COMPONENT_CHECK, COMPONENT_DATABASE, LABEL_COMPONENT, selector};
 use serde_json::{Value, json};
 
 use super::Subject;
@@ -19,7 +19,13 @@ pub fn network_policy(subject: &Subject<'_>) -> Object {
     for peer in spec.network.iter().flat_map(|network| &network.allow_from) {
         from.push(json!(peer));
     }
-    if outside {
+    // What proves a backup is nobody else's.
+    if subject.verifies() {
+        let mut labels = selector(subject.name);
+        labels.insert(LABEL_COMPONENT.to_owned(), COMPONENT_CHECK.to_owned());
+        from = vec![json!({"podSelector": {"matchLabels": labels}})];
+    }
+    if outside && !subject.verifies() {
         from.push(json!({"ipBlock": {"cidr": "0.0.0.0/0"}}));
         from.push(json!({"ipBlock": {"cidr": "::/0"}}));
     }

@@ -1,8 +1,9 @@
 //! The volume claim, made directly: growing is one patch, and no StatefulSet can delete it.
 
+use api::external::snapshot;
 use api::names::{
-    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_USERNAME, ANNOTATION_VERSION,
-    COMPONENT_DATABASE,
+    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_RESTORED_FROM, ANNOTATION_USERNAME,
+    ANNOTATION_VERSION, COMPONENT_DATABASE,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +23,12 @@ pub fn claim(subject: &Subject<'_>) -> Object {
         object.value["spec"]["storageClassName"] = json!(class);
     }
     object.value["metadata"]["annotations"] = annotations(subject);
+    if let (Some(from), Some(snapshot)) = (&subject.restored_from, &subject.data_source) {
+        object.value["metadata"]["annotations"][ANNOTATION_RESTORED_FROM] =
+            json!(json!(from).to_string());
+        object.value["spec"]["dataSource"] =
+            json!({"apiGroup": snapshot::GROUP, "kind": "VolumeSnapshot", "name": snapshot});
+    }
     object.value["metadata"]["ownerReferences"] = owners(subject);
     object
 }

@@ -1,7 +1,7 @@
 //! The StatefulSet with one pod: an init container that makes or re-keys the data, and the server.
 
 use api::names::{
-    ANNOTATION_CREDENTIALS, ANNOTATION_RESTART, ANNOTATION_RETRY, COMPONENT_DATABASE, selector,
+    ANNOTATION_CREDENTIALS, ANNOTATION_HOLD, ANNOTATION_RESTART, ANNOTATION_RETRY, COMPONENT_DATABASE, selector,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +17,21 @@ pub struct Revision<'a> {
     pub restart: &'a str,
     /// Hash of settings that replaced others with which the server could not start, if any.
     pub retry: Option<&'a str>,
+    /// The Offline backup for which the server is held back.
+    pub hold: Option<&'a Hold>,
+}
+
+/// Keeps the server down for the cut of an Offline backup. It ends by itself, whoever dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// UID of the backup.
+    pub backup_uid: String,
+    /// Name of the backup.
+    pub backup_name: String,
+    /// Seconds it may last at most, from when the server has stopped.
+    pub seconds: i64,
+    /// Unix time after which it does not last in any case.
+    pub until: i64,
 }
 
 /// The StatefulSet.
@@ -26,6 +41,9 @@ pub fn stateful_set(subject: &Subject<'_>, revision: &Revision<'_>) -> Object {
         json!({ANNOTATION_CREDENTIALS: revision.credentials, ANNOTATION_RESTART: revision.restart});
     if let Some(retry) = revision.retry {
         annotations[ANNOTATION_RETRY] = json!(retry);
+    }
+    if let Some(hold) = revision.hold {
+        annotations[ANNOTATION_HOLD] = json!(hold.backup_uid);
     }
     subject.owned(
         Kind::StatefulSet,
@@ -40,13 +58,13 @@ pub fn stateful_set(subject: &Subject<'_>, revision: &Revision<'_>) -> Object {
             "selector": {"matchLabels": selector(subject.name)},
             "template": {
                 "metadata": {"labels": subject.labels(COMPONENT_DATABASE), "annotations": annotations},
-                "spec": pod_spec(subject),
+                "spec": pod_spec(subject, revision.hold),
             },
         }}),
     )
 }
 
-fn pod_spec(subject: &Subject<'_>) -> Value {
+fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     let engine = subject.engine;
     let data = json!({"name": "data", "mountPath": VOLUME_PATH});
     let mut prepare = pod::container(
@@ -55,6 +73,10 @@ fn pod_spec(subject: &Subject<'_>) -> Value {
         &["bash", "/etc/minidbaas/prepare.sh"],
         true,
     );
+    // The first start on a restored volume has more to do than any other; which one it is, the volume remembers.
+    if let (Some(from), Some(env)) = (&subject.restored_from, prepare["env"].as_array_mut()) {
+        env.push(json!({"name": "RESTORED_FROM", "value": from.uid}));
+    }
     let mut server = pod::container(subject, "database", &engine.command(), false);
     for container in [&mut prepare, &mut server] {
         if let Some(mounts) = container["volumeMounts"].as_array_mut() {
@@ -81,7 +103,21 @@ fn pod_spec(subject: &Subject<'_>) -> Value {
     }
     let mut spec = pod::spec(subject);
     spec["terminationGracePeriodSeconds"] = json!(engine.grace_seconds());
-    spec["initContainers"] = json!([prepare]);
+    let mut first = vec![prepare];
+    if let Some(hold) = hold {
+        let mut holder = pod::container(
+            subject,
+            "hold",
+            &["bash", "/etc/minidbaas/hold.sh"],
+            false,
+        );
+        if let Some(env) = holder["env"].as_array_mut() {
+            env.push(json!({"name": "HOLD_SECONDS", "value": hold.seconds.to_string()}));
+            env.push(json!({"name": "HOLD_UNTIL", "value": hold.until.to_string()}));
+        }
+        first.insert(0, holder);
+    }
+    spec["initContainers"] = json!(first);
     spec["containers"] = json!([server]);
     if let Some(volumes) = spec["volumes"].as_array_mut() {
         volumes.push(json!({"name": "data", "persistentVolumeClaim": {"claimName": subject.name}}));

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::credentials::{Credentials, same_owners};
 use super::settings::{Outcome, Plan as SettingsPlan};
-use super::{Observed, facts};
-use crate::build::stateful_set::{Revision, stateful_set};
+use super::{Observed, facts, proof};
+use crate::build::stateful_set::{Hold, Revision, stateful_set};
 use crate::build::{
     Subject, config_map::config_map, network_policy::network_policy, pvc, service::service,
 };
@@ -25,6 +25,7 @@ pub fn plan(
     observed: &Observed,
     credentials: &Credentials,
     settings: &SettingsPlan,
+    hold: Option<&Hold>,
     now: &Time,
 ) -> Vec<Write> {
     let mut writes = credentials.writes.clone();
@@ -41,6 +42,7 @@ pub fn plan(
             &settings.effective
         ))),
         retry: Some(&settings.retry),
+        hold,
     };
     writes.extend(apply(config_map, observed.config_map.as_ref()));
     writes.extend(apply(service(subject), observed.service.as_ref()));
@@ -53,7 +55,8 @@ pub fn plan(
         let set = stateful_set(subject, &revision);
         writes.extend(apply(set, observed.stateful_set.as_ref()));
     }
-    let new_jobs = [&credentials.new_job, &settings.new_job]
+    let proof = proof::plan(subject, observed);
+    let new_jobs = [&credentials.new_job, &settings.new_job, &proof.new_job]
         .into_iter()
         .flatten();
     writes.extend(new_jobs.map(|job| Write::Create(job.clone())));
@@ -66,6 +69,7 @@ pub fn plan(
                 .as_ref()
                 .is_some_and(|(kept, outcome)| *kept == name && !is_spent(outcome, now))
         });
+        let kept = kept || proof.job.as_ref() == Some(&name);
         let delete = ours && !kept && job.metadata.deletion_timestamp.is_none();
         delete.then(|| Write::Delete {
             kind: Kind::Job,

@@ -6,7 +6,8 @@ use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Observed;
+use super::{Observed, source};
+use super::backups::hold;
 use super::credentials::Credentials;
 use super::facts::{self, Trouble};
 use super::settings::{self, Outcome, Plan as SettingsPlan};
@@ -89,6 +90,13 @@ pub fn server(
             Some(_) => (Phase::Updating, not_ready(reason::STOPPING, format!("{title} is shutting down, as spec.stopped asks."))),
         };
     }
+    if let Some(hold) = hold(cr, &observed.backups) {
+        let message = format!(
+            "{title} is down for the cut of the Offline backup {}, for at most {} s after it has stopped.",
+            hold.backup_name, hold.seconds
+        );
+        return (Phase::Updating, not_ready(reason::OFFLINE_BACKUP, message));
+    }
     if let Some(Trouble { reason, message }) = trouble {
         let phase = if has_served(cr) {
             Phase::Degraded
@@ -98,7 +106,12 @@ pub fn server(
         return (phase, not_ready(reason, message.clone()));
     }
     let phase_before = before(cr).phase;
-    if !has_served(cr) {
+    if source::is_restoring(subject, observed) {
+        let from = subject.restored_from.as_ref();
+        let backup = from.map_or("", |from| from.backup.as_str());
+        let message = format!("The first start of {title} from the backup {backup} is under way.");
+        (Phase::Restoring, not_ready(reason::RESTORING, message))
+    } else if !has_served(cr) {
         (
             Phase::Provisioning,
             not_ready(

@@ -64,7 +64,8 @@ pub fn is_ready(pod: &Pod) -> bool {
         && condition(pod, "Ready").is_some_and(|condition| condition.status == "True")
 }
 
-fn condition<'a>(
+/// A condition of a pod.
+pub fn condition<'a>(
     pod: &'a Pod,
     type_: &str,
 ) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {

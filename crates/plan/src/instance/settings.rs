@@ -140,6 +140,14 @@ pub fn outcome(observed: &Observed, name: &str) -> Outcome {
     }
 }
 
+/// What the Job of this name said last.
+pub fn words(observed: &Observed, name: &str) -> String {
+    let mut jobs = observed.jobs.iter();
+    let job = jobs.find(|job| job.metadata.name.as_deref() == Some(name));
+    job.map(|job| last_words(observed, job).1)
+        .unwrap_or_default()
+}
+
 fn last_words(observed: &Observed, job: &Job) -> (Option<i32>, String) {
     let of_job = observed.job_pods.iter().filter(|pod| {
         pod.metadata

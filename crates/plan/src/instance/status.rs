@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use api::condition::{
-    PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, reason,
+    BACKUP_HEALTHY, PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, reason,
 };
 use api::instance::{Binding, DeletionPolicy, Endpoint, Phase, StorageStatus};
-use api::names::host;
+use api::names::{FINALIZER_FINAL_BACKUP, host};
 use api::{DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -18,7 +18,7 @@ use super::conditions::{
 use super::credentials::Credentials;
 use super::facts::{self, Trouble};
 use super::settings::{self, Plan as SettingsPlan};
-use super::{Class, Observed};
+use super::{Class, Observed, proof, source, steps};
 use crate::build::Subject;
 use crate::{Invalid, Notice};
 
@@ -56,6 +56,7 @@ pub fn valid(
         statements.push(storage(subject, observed));
         statements.push(parameters(subject, settings));
     }
+    statements.extend(proof::plan(subject, observed).statement);
     let progress = progress(subject, observed, credentials, settings, serving, restarts);
     let settings_trouble = settings::trouble(subject, settings);
     let stalled = trouble
@@ -105,6 +106,10 @@ pub fn valid(
         }),
         deletion_policy: Some(policy_in_force(subject, claim)),
         pending_changes: settings.pending.clone(),
+        restored_from: shown
+            .and_then(source::of_claim)
+            .or_else(|| before(cr).restored_from),
+        restore: steps::record(subject, observed, serving, now),
         ..finish(cr, &statements, now)
     };
     let recheck = match (&stalled, phase) {
@@ -138,8 +143,11 @@ fn policy_in_force(subject: &Subject<'_>, claim: Option<&PersistentVolumeClaim>)
             .unwrap_or_default()
             .is_empty()
     });
+    let held = subject.cr.metadata.finalizers.iter().flatten();
     if owned {
         DeletionPolicy::Delete
+    } else if held.into_iter().any(|held| held == FINALIZER_FINAL_BACKUP) {
+        DeletionPolicy::Snapshot
     } else {
         DeletionPolicy::Retain
     }
@@ -155,6 +163,7 @@ pub fn invalid(
     let serving =
         observed.pod.as_ref().is_some_and(facts::is_ready) && observed.stateful_set.is_some();
     let waiting = invalid.reason == reason::WAITING_FOR_DELETION;
+    let copying = invalid.reason == reason::RESTORING;
     let (phase, ready) = match (&observed.stateful_set, serving) {
         (Some(_), true) => (
             Phase::Running,
@@ -170,7 +179,11 @@ pub fn invalid(
             state(READY, "False", invalid.reason, invalid.message.clone()),
         ),
         (_, _) if waiting || !has_served(cr) => (
-            Phase::Pending,
+            if copying {
+                Phase::Restoring
+            } else {
+                Phase::Pending
+            },
             state(READY, "False", invalid.reason, invalid.message.clone()),
         ),
         _ => (
@@ -178,7 +191,8 @@ pub fn invalid(
             state(READY, "False", invalid.reason, invalid.message.clone()),
         ),
     };
-    let besides = if waiting { RECONCILING } else { STALLED };
+    let goes_on = waiting || copying || invalid.reason == reason::BACKUP_NOT_READY;
+    let besides = if goes_on { RECONCILING } else { STALLED };
     let mut statements = vec![ready];
     if invalid.reason == reason::INVALID_PARAMETER {
         statements.push(state(
@@ -200,6 +214,7 @@ pub fn invalid(
     };
     let recheck = match (waiting, invalid.recheck) {
         (true, _) => Some(Duration::from_secs(1)),
+        (false, true) if copying => Some(SOON),
         (false, true) => Some(LATER),
         (false, false) => None,
     };
@@ -221,7 +236,7 @@ pub fn leaving(
         why,
         message,
     )];
-    if why == reason::DELETION_PROTECTED {
+    if [reason::DELETION_PROTECTED, reason::FINAL_BACKUP_FAILED].contains(&why) {
         statements.push(state(STALLED, "True", why, message));
     }
     DatabaseInstanceStatus {
@@ -292,7 +307,9 @@ pub fn notices(cr: &DatabaseInstance, status: &DatabaseInstanceStatus) -> Vec<No
     for condition in status
         .conditions
         .iter()
-        .filter(|condition| [READY, STALLED, RECONCILING].contains(&condition.type_.as_str()))
+        .filter(|condition| {
+            [READY, STALLED, RECONCILING, BACKUP_HEALTHY].contains(&condition.type_.as_str())
+        })
     {
         let known = old
             .iter()
@@ -301,8 +318,9 @@ pub fn notices(cr: &DatabaseInstance, status: &DatabaseInstanceStatus) -> Vec<No
             .iter()
             .any(|notice| notice.reason == condition.reason);
         if !known && !said {
-            let warning =
-                condition.type_ == STALLED || condition.reason == reason::NOT_ACCEPTING_CONNECTIONS;
+            let warning = condition.type_ == STALLED
+                || condition.reason == reason::NOT_ACCEPTING_CONNECTIONS
+                || condition.type_ == BACKUP_HEALTHY && condition.status == "False";
             let stalled = status
                 .conditions
                 .iter()

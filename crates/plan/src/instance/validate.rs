@@ -9,6 +9,7 @@ use api::names::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::source::{self, Origin};
 use super::{Class, Decision, Observed, facts};
 use crate::build::Subject;
 use crate::engine::{self, Engine};
@@ -16,7 +17,11 @@ use crate::quantity::bytes;
 use crate::{Invalid, parameters, version};
 
 /// The instance with its defaults filled in, if its spec makes sense by itself and with the data it is going to work on.
-pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Subject<'a>> {
+pub fn subject<'a>(
+    cr: &'a DatabaseInstance,
+    observed: &Observed,
+    origin: Option<&Origin>,
+) -> Decision<Subject<'a>> {
     let spec = &cr.spec;
     let engine = engine::of(spec.engine);
     let name = cr.metadata.name.as_deref().unwrap_or_default();
@@ -28,11 +33,22 @@ pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Su
         "spec.engine",
         spec.engine.name(),
     )?;
-    let (version, image) = version_and_image(cr, engine, observed)?;
+    let (version, image) = version_and_image(cr, engine, observed, origin)?;
     parameters::check(engine, &spec.parameters)?;
+    let claim = observed.claim.as_ref();
+    let restored_from = claim.map_or_else(
+        || origin.map(|origin| origin.facts.restored_from.clone()),
+        source::of_claim,
+    );
+    // Restored data keeps its names.
+    let database_of_data = claim
+        .filter(|_| restored_from.is_some())
+        .and_then(|claim| facts::annotation(&claim.metadata, ANNOTATION_DATABASE))
+        .or(origin.map(|origin| origin.facts.source.database.as_str()));
     let database = spec
         .database
         .clone()
+        .or(database_of_data.map(str::to_owned))
         .unwrap_or_else(|| default_database(name));
     if let Some(why) = engine.unusable_database(&database) {
         return Err(Invalid::spec(
@@ -53,6 +69,8 @@ pub fn subject<'a>(cr: &'a DatabaseInstance, observed: &Observed) -> Decision<Su
         image,
         database,
         resources: resources(cr, engine)?,
+        restored_from,
+        data_source: origin.map(|origin| origin.data_source(cr)),
     })
 }
 
@@ -69,6 +87,7 @@ fn version_and_image(
     cr: &DatabaseInstance,
     engine: &dyn Engine,
     observed: &Observed,
+    origin: Option<&Origin>,
 ) -> Decision<(String, String)> {
     let catalog = &observed.catalog;
     let current = version_of_data(cr, observed);
@@ -77,6 +96,7 @@ fn version_and_image(
         .version
         .as_deref()
         .or(current)
+        .or(origin.map(|origin| origin.facts.version.as_str()))
         .or_else(|| catalog.default_version(cr.spec.engine));
     let title = engine.title();
     let known = || {
@@ -185,6 +205,7 @@ pub fn surroundings(subject: &Subject<'_>, observed: &Observed) -> Decision<()> 
             Class::Found {
                 name,
                 can_grow: false,
+                ..
             },
         ) => Err(Invalid::surroundings(
             reason::STORAGE_CLASS_CANNOT_GROW,

@@ -40,6 +40,7 @@ fn fulfil(world: &mut World) {
         world.observed.storage_class = crate::instance::Class::Found {
             name: "fast".into(),
             can_grow: true,
+            provisioner: "csi.example".into(),
         };
         while !world.observed.jobs.is_empty() {
             world.end_job("Complete", "", "");

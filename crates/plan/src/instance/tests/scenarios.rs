@@ -338,6 +338,7 @@ fn a_volume_grows_by_one_patch() {
     world.observed.storage_class = Class::Found {
         name: "fast".into(),
         can_grow: false,
+        provisioner: "csi.example".into(),
     };
     assert!(world.pass().writes.is_empty());
     assert_eq!(world.reason(STALLED), reason::STORAGE_CLASS_CANNOT_GROW);

@@ -1,5 +1,7 @@
 //! A world in memory: it takes the writes of a plan as an API server would, and lets a test say what the kubelet saw.
 
+use std::collections::BTreeSet;
+
 use api::names::{LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY};
 use api::{DatabaseInstance, Engine};
 use k8s_openapi::ByteString;
@@ -52,6 +54,7 @@ impl World {
             storage_class: Class::Found {
                 name: "fast".into(),
                 can_grow: true,
+                provisioner: "csi.example".into(),
             },
             credentials: None,
             binding: None,
@@ -66,6 +69,9 @@ impl World {
             job_pods: Vec::new(),
             warning: None,
             backups: Vec::new(),
+            backups_in_use: BTreeSet::new(),
+            namespace_is_leaving: false,
+            origin: crate::instance::source::Seen::default(),
             fresh: fresh(0),
         };
         let now = Time(Timestamp::from_second(1_800_000_000).unwrap());

@@ -1,0 +1,106 @@
+//! What the watches know of all resources at once: for rules between resources, and for metrics that must not outlive them.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Error, Formatter};
+use std::sync::{Arc, OnceLock};
+
+use api::condition::BACKUP_HEALTHY;
+use api::{DatabaseBackup, DatabaseInstance};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use plan::backup::is_good;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// The controllers' stores, once they run.
+#[derive(Default)]
+pub struct Stores {
+    /// All backups.
+    pub backups: OnceLock<Store<DeserializeGuard<DatabaseBackup>>>,
+    /// All instances.
+    pub instances: OnceLock<Store<DeserializeGuard<DatabaseInstance>>>,
+}
+
+impl Debug for Stores {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result<(), Error> {
+        formatter.write_str("Stores")
+    }
+}
+
+impl Stores {
+    /// The backups that parse.
+    pub fn backups(&self) -> Vec<Arc<DeserializeGuard<DatabaseBackup>>> {
+        self.backups.get().map(Store::state).unwrap_or_default()
+    }
+
+    /// The instances that parse.
+    pub fn instances(&self) -> Vec<Arc<DeserializeGuard<DatabaseInstance>>> {
+        self.instances.get().map(Store::state).unwrap_or_default()
+    }
+}
+
+/// Labels of one time series.
+type Labels = Vec<(&'static str, String)>;
+
+impl Collector for Stores {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let (mut counts, mut newest) = (BTreeMap::<Labels, i64>::new(), BTreeMap::new());
+        for guard in self.backups() {
+            let Ok(backup) = &guard.0 else { continue };
+            let status = backup.status.clone().unwrap_or_default();
+            let of_instance = vec![
+                ("namespace", backup.namespace().unwrap_or_default()),
+                ("instance", backup.spec.instance.clone()),
+            ];
+            if let Some(taken) = status.taken_at.filter(|_| is_good(backup)) {
+                let last = newest.entry(of_instance.clone()).or_insert(i64::MIN);
+                *last = taken.0.as_second().max(*last);
+            }
+            let phase = status
+                .phase
+                .map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
+            let mut labels = of_instance;
+            labels.push(("phase", phase));
+            *counts.entry(labels).or_default() += 1;
+        }
+        let mut healthy = BTreeMap::new();
+        for guard in self.instances() {
+            let Ok(instance) = &guard.0 else { continue };
+            let conditions = instance.status.iter().flat_map(|status| &status.conditions);
+            for condition in conditions.filter(|condition| condition.type_ == BACKUP_HEALTHY) {
+                let labels = vec![
+                    ("namespace", instance.namespace().unwrap_or_default()),
+                    ("instance", instance.name_any()),
+                ];
+                healthy.insert(labels, i64::from(condition.status == "True"));
+            }
+        }
+        let gauges = [
+            (
+                "backups",
+                "Number of backups by their phase",
+                counts,
+            ),
+            (
+                "backup_last_taken_timestamp_seconds",
+                "The point in time of the newest good backup",
+                newest,
+            ),
+            (
+                "backup_healthy",
+                "1 while the scheduled backups of an instance succeed, else 0",
+                healthy,
+            ),
+        ];
+        for (name, help, series) in gauges {
+            let kind = prometheus_client::metrics::MetricType::Gauge;
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (labels, value) in series {
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

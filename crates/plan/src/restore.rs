@@ -1,0 +1,3 @@
+//! `DatabaseRestore`: the record of one restore into a new instance.
+
+pub mod preflight;
