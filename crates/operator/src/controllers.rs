@@ -3,6 +3,7 @@
 pub mod backup;
 mod fresh;
 pub mod instance;
+mod origin;
 mod reader;
 
 use std::fmt::Debug;

@@ -10,9 +10,9 @@ pub mod engine;
 pub mod instance;
 pub mod parameters;
 pub mod quantity;
+pub mod restore;
 pub mod retention;
 pub mod schedule;
-pub mod restore;
 pub mod version;
 
 use std::time::Duration;

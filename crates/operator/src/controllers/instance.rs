@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::external::snapshot::VolumeSnapshot;
 use api::names::{
-    CATALOG, COMPONENT_APPLY, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY,
-    admin_secret, pod,
+    CATALOG, COMPONENT_APPLY, COMPONENT_CHECK, COMPONENT_SNAPSHOT_COPY, LABEL_COMPONENT,
+    LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, admin_secret, pod,
 };
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use futures::StreamExt;
@@ -15,23 +16,23 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use plan::Plan;
 use plan::backup::needs_backup;
-use plan::instance::{self, Class, Observed};
+use plan::instance::{self, Class, Observed, source};
 
 use super::backup::users;
 use super::fresh::fresh;
-use super::reader::{Reader, catalog, get_global};
-use crate::context::{Context, call};
+use super::origin::seen;
+use super::reader::{Reader, catalog, class, get_global};
+use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
 
@@ -47,7 +48,16 @@ pub async fn run(
         || watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
     // Children are watched by metadata only: a pass reads what it needs.
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency))
+        .with_config(Config::default().concurrency(concurrency));
+    let of_backups = controller.store();
+    let copies = super::concerned(
+        context.watched::<PartialObjectMeta<VolumeSnapshot>>(),
+        watcher::Config::default().labels(&format!(
+            "{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={COMPONENT_SNAPSHOT_COPY}"
+        )),
+        |copy| instance_of(copy.clone()),
+    );
+    let controller = controller
         .watches(
             context.watched::<PartialObjectMeta<StatefulSet>>(),
             children(),
@@ -86,15 +96,39 @@ pub async fn run(
         .watches(
             context.watched::<DeserializeGuard<DatabaseBackup>>(),
             watcher::Config::default(),
-            |backup| {
-                let backup = backup.0.ok()?;
-                let namespace = backup.metadata.namespace.as_deref()?;
-                Some(ObjectRef::<Guarded>::new(&backup.spec.instance).within(namespace))
-            },
+            move |backup| concerned_instances(&of_backups, backup),
         )
+        .reconcile_on(copies)
         .reconcile_all_on(catalog_changes(&context))
         .graceful_shutdown_on(stop);
     super::drive(controller, context).await;
+}
+
+/// The instances that a backup is of or for.
+fn concerned_instances(
+    store: &Store<Guarded>,
+    backup: DeserializeGuard<DatabaseBackup>,
+) -> Vec<ObjectRef<Guarded>> {
+    let mut concerned = Vec::new();
+    if let (Ok(backup), Some(namespace)) = (&backup.0, backup.namespace()) {
+        concerned.push(ObjectRef::new(&backup.spec.instance).within(&namespace));
+    }
+    let instances = store.state();
+    let waiting = instances.iter().filter_map(|guard| guard.0.as_ref().ok());
+    concerned.extend(
+        waiting
+            .filter(|cr| source::awaits_backup(cr) && restores(cr, &backup))
+            .map(|cr| ObjectRef::new(&cr.name_any()).within(&cr.namespace().unwrap_or_default())),
+    );
+    concerned
+}
+
+/// Whether the instance names this backup.
+fn restores(cr: &DatabaseInstance, backup: &DeserializeGuard<DatabaseBackup>) -> bool {
+    cr.spec.restore_from.as_ref().is_some_and(|from| {
+        let namespace = from.backup.namespace.clone().or_else(|| cr.namespace());
+        from.backup.name == backup.name_any() && namespace == backup.namespace()
+    })
 }
 
 /// The instance that a child belongs to, by its label: data that is kept has no owner reference.
@@ -129,7 +163,9 @@ impl Reconciled for DatabaseInstance {
             context,
             namespace: &namespace,
         };
-        let of_jobs = format!("{LABEL_INSTANCE}={name},{LABEL_COMPONENT}={COMPONENT_APPLY}");
+        let of_jobs = format!(
+            "{LABEL_INSTANCE}={name},{LABEL_COMPONENT} in ({COMPONENT_APPLY},{COMPONENT_CHECK})"
+        );
         let credentials = async {
             match &self.spec.credentials_secret {
                 Some(reference) => reader.get::<Secret>(&reference.name).await,
@@ -163,14 +199,12 @@ impl Reconciled for DatabaseInstance {
             reader.list::<Job>(&of_jobs),
             reader.backups(&name),
         )?;
-        let failed = jobs.iter().any(|job| {
-            job.status
-                .as_ref()
-                .and_then(|status| status.failed)
-                .unwrap_or_default()
-                > 0
+        let has_words = jobs.iter().filter_map(|job| {
+            let status = job.status.as_ref()?;
+            let checked = job.labels().get(LABEL_COMPONENT)? == COMPONENT_CHECK;
+            Some(status.failed > Some(0) || checked && status.succeeded > Some(0))
         });
-        let job_pods = if failed {
+        let job_pods = if has_words.into_iter().any(|has| has) {
             reader.list::<Pod>(&of_jobs).await?
         } else {
             Vec::new()
@@ -188,10 +222,17 @@ impl Reconciled for DatabaseInstance {
             _ => None,
         };
         let storage_class = if instance::needs_class(self, claim.as_ref()) {
-            class(context, self, claim.as_ref()).await?
+            let of_claim = claim.as_ref().and_then(|claim| claim.spec.as_ref());
+            let of_claim = of_claim.and_then(|spec| spec.storage_class_name.as_deref());
+            class(
+                context,
+                of_claim.or(self.spec.storage.class_name.as_deref()),
+            )
+            .await?
         } else {
             Class::Unread
         };
+        let origin = seen(context, self, claim.as_ref()).await?;
         let backups_in_use = in_use(context, self, &backups).await?;
         let namespace_is_leaving = self.metadata.deletion_timestamp.is_some()
             && get_global::<Namespace>(context, &namespace)
@@ -215,6 +256,7 @@ impl Reconciled for DatabaseInstance {
             backups,
             backups_in_use,
             namespace_is_leaving,
+            origin,
             fresh: fresh()?,
         })
     }
@@ -260,44 +302,4 @@ async fn in_use(
         }
     }
     Ok(used)
-}
-
-/// The class of the claim, else of the spec, else the newest default one, as the API server would choose.
-async fn class(
-    context: &Context,
-    cr: &DatabaseInstance,
-    claim: Option<&PersistentVolumeClaim>,
-) -> Result<Class, Error> {
-    let classes: Api<StorageClass> = Api::all(context.client.clone());
-    let found = |class: StorageClass| Class::Found {
-        name: class.name_any(),
-        can_grow: class.allow_volume_expansion == Some(true),
-        provisioner: class.provisioner,
-    };
-    let named = claim
-        .and_then(|claim| claim.spec.as_ref()?.storage_class_name.clone())
-        .or_else(|| cr.spec.storage.class_name.clone());
-    if let Some(name) = named {
-        let class = call("get", "StorageClass", &name, classes.get_opt(&name)).await?;
-        return Ok(class.map_or(Class::Missing, found));
-    }
-    let listed = call(
-        "list",
-        "StorageClass",
-        "default",
-        classes.list(&ListParams::default()),
-    )
-    .await?;
-    let is_default = |class: &StorageClass| {
-        class
-            .annotations()
-            .get("storageclass.kubernetes.io/is-default-class")
-            .is_some_and(|value| value == "true")
-    };
-    let newest = listed
-        .items
-        .into_iter()
-        .filter(is_default)
-        .max_by_key(|class| class.creation_timestamp().map(|time| time.0));
-    Ok(newest.map_or(Class::Missing, found))
 }

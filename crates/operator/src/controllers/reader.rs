@@ -3,11 +3,13 @@
 use api::DatabaseBackup;
 use api::names::CATALOG;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::Resource;
 use kube::api::{Api, ListParams};
 use kube::core::DeserializeGuard;
+use kube::{Resource, ResourceExt};
 use plan::catalog::Catalog;
+use plan::instance::Class;
 use serde::de::DeserializeOwned;
 
 use crate::context::{Context, call};
@@ -135,4 +137,30 @@ pub async fn catalog(context: &Context) -> Result<Catalog, Error> {
     Ok(map
         .and_then(|map| map.data)
         .map_or_else(Catalog::built_in, |data| Catalog::with(&data)))
+}
+
+/// The storage class of this name, else the newest default one, as the API server would choose.
+pub async fn class(context: &Context, named: Option<&str>) -> Result<Class, Error> {
+    let found = |class: StorageClass| Class::Found {
+        name: class.name_any(),
+        can_grow: class.allow_volume_expansion == Some(true),
+        provisioner: class.provisioner,
+    };
+    if let Some(name) = named {
+        let class = get_global::<StorageClass>(context, name).await?;
+        return Ok(class.map_or(Class::Missing, found));
+    }
+    let is_default = |class: &StorageClass| {
+        class
+            .annotations()
+            .get("storageclass.kubernetes.io/is-default-class")
+            .is_some_and(|value| value == "true")
+    };
+    let newest = list_global::<StorageClass>(context)
+        .await?
+        .unwrap_or_default()
+        .into_iter()
+        .filter(is_default)
+        .max_by_key(|class| class.creation_timestamp().map(|time| time.0));
+    Ok(newest.map_or(Class::Missing, found))
 }

@@ -1,7 +1,8 @@
 //! The StatefulSet with one pod: an init container that makes or re-keys the data, and the server.
 
 use api::names::{
-    ANNOTATION_CREDENTIALS, ANNOTATION_HOLD, ANNOTATION_RESTART, ANNOTATION_RETRY, COMPONENT_DATABASE, selector,
+    ANNOTATION_CREDENTIALS, ANNOTATION_HOLD, ANNOTATION_RESTART, ANNOTATION_RETRY,
+    COMPONENT_DATABASE, selector,
 };
 use serde_json::{Value, json};
 
@@ -105,12 +106,8 @@ fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     spec["terminationGracePeriodSeconds"] = json!(engine.grace_seconds());
     let mut first = vec![prepare];
     if let Some(hold) = hold {
-        let mut holder = pod::container(
-            subject,
-            "hold",
-            &["bash", "/etc/minidbaas/hold.sh"],
-            false,
-        );
+        let mut holder =
+            pod::container(subject, "hold", &["bash", "/etc/minidbaas/hold.sh"], false);
         if let Some(env) = holder["env"].as_array_mut() {
             env.push(json!({"name": "HOLD_SECONDS", "value": hold.seconds.to_string()}));
             env.push(json!({"name": "HOLD_UNTIL", "value": hold.until.to_string()}));

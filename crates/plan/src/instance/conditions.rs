@@ -6,11 +6,11 @@ use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Observed, source};
 use super::backups::hold;
 use super::credentials::Credentials;
 use super::facts::{self, Trouble};
 use super::settings::{self, Outcome, Plan as SettingsPlan};
+use super::{Observed, source};
 use crate::build::Subject;
 
 /// A statement.

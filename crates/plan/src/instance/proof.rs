@@ -3,9 +3,9 @@
 use api::condition::{Statement, VERIFIED, reason};
 use api::names::check_job;
 
+use super::Observed;
 use super::conditions::{before, state};
 use super::settings::{self, Outcome, Server};
-use super::Observed;
 use crate::Object;
 use crate::build::{Subject, job};
 

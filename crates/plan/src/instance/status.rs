@@ -304,13 +304,9 @@ fn finish(cr: &DatabaseInstance, statements: &[Statement], now: &Time) -> Databa
 pub fn notices(cr: &DatabaseInstance, status: &DatabaseInstanceStatus) -> Vec<Notice> {
     let old = before(cr).conditions;
     let mut notices: Vec<Notice> = Vec::new();
-    for condition in status
-        .conditions
-        .iter()
-        .filter(|condition| {
-            [READY, STALLED, RECONCILING, BACKUP_HEALTHY].contains(&condition.type_.as_str())
-        })
-    {
+    for condition in status.conditions.iter().filter(|condition| {
+        [READY, STALLED, RECONCILING, BACKUP_HEALTHY].contains(&condition.type_.as_str())
+    }) {
         let known = old
             .iter()
             .any(|old| old.type_ == condition.type_ && old.reason == condition.reason);
