@@ -1,6 +1,7 @@
 //! What every story needs: the cluster, a namespace of its own, resources, clients, and a good explanation of a failure.
 
 pub mod audit;
+pub mod backups;
 pub mod client;
 pub mod cluster;
 pub mod kstatus;

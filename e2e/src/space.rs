@@ -240,6 +240,12 @@ impl Space {
         for instance in self.instances().list(&Default::default()).await? {
             kstatus::check(&instance)?;
         }
+        for backup in self.backups().list(&Default::default()).await? {
+            kstatus::check(&backup)?;
+        }
+        for restore in self.restores().list(&Default::default()).await? {
+            kstatus::check(&restore)?;
+        }
         Ok(())
     }
 
@@ -249,13 +255,13 @@ impl Space {
         let commands: [&[&str]; 5] = [
             &[
                 "get",
-                "dbinstances,statefulsets,pods,pvc,jobs,secrets",
+                "dbinstances,dbbackups,dbrestores,statefulsets,pods,pvc,volumesnapshots,jobs,secrets",
                 "-o",
                 "wide",
             ],
             &[
                 "get",
-                "dbinstances",
+                "dbinstances,dbbackups,dbrestores",
                 "-o",
                 "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{\"\\n\"}{end}{end}",
             ],

@@ -78,11 +78,7 @@ impl Collector for Stores {
             }
         }
         let gauges = [
-            (
-                "backups",
-                "Number of backups by their phase",
-                counts,
-            ),
+            ("backups", "Number of backups by their phase", counts),
             (
                 "backup_last_taken_timestamp_seconds",
                 "The point in time of the newest good backup",

@@ -50,6 +50,7 @@ pub async fn run(
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
         .with_config(Config::default().concurrency(concurrency));
     let of_backups = controller.store();
+    context.stores.instances.set(of_backups.clone()).ok();
     let copies = super::concerned(
         context.watched::<PartialObjectMeta<VolumeSnapshot>>(),
         watcher::Config::default().labels(&format!(

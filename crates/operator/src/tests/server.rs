@@ -50,6 +50,7 @@ pub fn context(
         "minidbaas-system".to_owned(),
         "test",
         Arc::new(Metrics::new(Arc::default())),
+        Arc::default(),
     );
     (Arc::new(context), asked)
 }

@@ -49,23 +49,38 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
     let schedule = match schedule(cr) {
         Ok(schedule) => schedule,
         Err(invalid) => {
-            backups.statement = Some(state(BACKUP_HEALTHY, "False", invalid.reason, invalid.message.clone()));
+            backups.statement = Some(state(
+                BACKUP_HEALTHY,
+                "False",
+                invalid.reason,
+                invalid.message.clone(),
+            ));
             backups.invalid = Some(invalid);
             return backups;
         }
     };
     if let (Some(schedule), Some(spec)) = (&schedule, &cr.spec.backup) {
         if let Some(run) = due(cr, schedule, now) {
-            let name = scheduled_backup(cr.metadata.name.as_deref().unwrap_or_default(), &run.0.strftime("%Y%m%d-%H%M").to_string());
-            let there = observed.backups.iter().any(|backup| backup.metadata.name.as_deref() == Some(&name));
+            let name = scheduled_backup(
+                cr.metadata.name.as_deref().unwrap_or_default(),
+                &run.0.strftime("%Y%m%d-%H%M").to_string(),
+            );
+            let there = observed
+                .backups
+                .iter()
+                .any(|backup| backup.metadata.name.as_deref() == Some(&name));
             if !there {
-                backups.writes.push(Write::Create(scheduled(cr, spec, &name)));
+                backups
+                    .writes
+                    .push(Write::Create(scheduled(cr, spec, &name)));
             }
         }
         backups.next = schedule.next_after(now.0).map(Time);
         backups.statement = Some(health(observed, backups.next.as_ref()));
     }
-    backups.writes.extend(over(cr, &observed.backups, &observed.backups_in_use, now));
+    backups
+        .writes
+        .extend(over(cr, &observed.backups, &observed.backups_in_use, now));
     backups
 }
 
@@ -77,10 +92,18 @@ pub fn schedule(cr: &DatabaseInstance) -> Decision<Option<Schedule>> {
     let Some(cron) = &spec.schedule else {
         return Ok(None);
     };
-    Schedule::parse(cron, &spec.time_zone).map(Some).map_err(|error| match error.field {
-        Field::Schedule => Invalid::spec(reason::INVALID_SCHEDULE, format!("spec.backup.schedule: {}", error.message)),
-        Field::TimeZone => Invalid::spec(reason::INVALID_TIME_ZONE, format!("spec.backup.timeZone: {}", error.message)),
-    })
+    Schedule::parse(cron, &spec.time_zone)
+        .map(Some)
+        .map_err(|error| match error.field {
+            Field::Schedule => Invalid::spec(
+                reason::INVALID_SCHEDULE,
+                format!("spec.backup.schedule: {}", error.message),
+            ),
+            Field::TimeZone => Invalid::spec(
+                reason::INVALID_TIME_ZONE,
+                format!("spec.backup.timeZone: {}", error.message),
+            ),
+        })
 }
 
 /// The run that is due: the latest one since status.nextBackup, for any number of them. A schedule that has just been changed
@@ -90,7 +113,9 @@ fn due(cr: &DatabaseInstance, schedule: &Schedule, now: &Time) -> Option<Time> {
     if planned.0 > now.0 || !has_served(cr) || !schedule.matches(planned.0) {
         return None;
     }
-    let run = schedule.latest_at_or_before(now.0, planned.0).unwrap_or(planned.0);
+    let run = schedule
+        .latest_at_or_before(now.0, planned.0)
+        .unwrap_or(planned.0);
     Some(Time(run))
 }
 
@@ -101,7 +126,11 @@ fn scheduled(cr: &DatabaseInstance, spec: &Backup, name: &str) -> Object {
     if let Some(class) = &spec.snapshot_class_name {
         wanted["snapshotClassName"] = json!(class);
     }
-    if let Some(days) = spec.retention.as_ref().and_then(|retention| retention.max_age_days) {
+    if let Some(days) = spec
+        .retention
+        .as_ref()
+        .and_then(|retention| retention.max_age_days)
+    {
         // So that its age ends it also when the instance is gone.
         wanted["retentionDays"] = json!(days);
     }
@@ -114,7 +143,8 @@ fn scheduled(cr: &DatabaseInstance, spec: &Backup, name: &str) -> Object {
 /// A DatabaseBackup that the operator makes; owned by nobody, because backups outlive their instance.
 pub fn backup(cr: &DatabaseInstance, name: &str, more_labels: Value, spec: Value) -> Object {
     let (api_version, kind, _) = Kind::DatabaseBackup.api();
-    let mut labels = json!({LABEL_MANAGED_BY: MANAGED_BY, "app.kubernetes.io/part-of": FIELD_MANAGER});
+    let mut labels =
+        json!({LABEL_MANAGED_BY: MANAGED_BY, "app.kubernetes.io/part-of": FIELD_MANAGER});
     if let (Value::Object(labels), Value::Object(more)) = (&mut labels, more_labels) {
         labels.extend(more);
     }
@@ -132,10 +162,16 @@ pub fn hold(cr: &DatabaseInstance, backups: &[DatabaseBackup]) -> Option<Hold> {
     if cr.spec.stopped {
         return None;
     }
-    let backup = backups.iter().filter(|backup| wants_server_down(backup)).min_by_key(|backup| {
-        let started = backup.status.as_ref().and_then(|status| status.started_at.as_ref().map(|at| at.0));
-        (started, backup.metadata.name.clone())
-    })?;
+    let backup = backups
+        .iter()
+        .filter(|backup| wants_server_down(backup))
+        .min_by_key(|backup| {
+            let started = backup
+                .status
+                .as_ref()
+                .and_then(|status| status.started_at.as_ref().map(|at| at.0));
+            (started, backup.metadata.name.clone())
+        })?;
     let started = backup.status.as_ref()?.started_at.as_ref()?.0.as_second();
     let seconds = i64::from(backup.spec.hold_seconds);
     Some(Hold {
@@ -148,7 +184,12 @@ pub fn hold(cr: &DatabaseInstance, backups: &[DatabaseBackup]) -> Option<Hold> {
 }
 
 /// The names of scheduled backups whose time is over, as far as `in_use` allows.
-pub fn due_to_go(cr: &DatabaseInstance, backups: &[DatabaseBackup], in_use: &BTreeSet<String>, now: &Time) -> Vec<String> {
+pub fn due_to_go(
+    cr: &DatabaseInstance,
+    backups: &[DatabaseBackup],
+    in_use: &BTreeSet<String>,
+    now: &Time,
+) -> Vec<String> {
     let Ok(schedule) = schedule(cr) else {
         return Vec::new();
     };
@@ -163,14 +204,34 @@ pub fn due_to_go(cr: &DatabaseInstance, backups: &[DatabaseBackup], in_use: &BTr
             keep_monthly: number(rules.keep_monthly),
             max_age_days: number(rules.max_age_days),
         },
-        None => retention::Policy { keep_last: Some(KEEP_LAST), ..retention::Policy::default() },
+        None => retention::Policy {
+            keep_last: Some(KEEP_LAST),
+            ..retention::Policy::default()
+        },
     };
     let zone = schedule.map_or(TimeZone::UTC, |schedule| schedule.zone().clone());
-    let scheduled: Vec<&DatabaseBackup> = backups.iter().filter(|backup| is_scheduled(backup)).collect();
-    let candidates: Vec<Candidate<'_>> = scheduled.iter().filter_map(|backup| candidate(backup, in_use)).collect();
-    let newest = |good: &dyn Fn(&&DatabaseBackup) -> bool| backups.iter().filter(|backup| is_good(backup)).filter(good).filter_map(taken).max();
-    let other_good = newest(&|backup| !is_scheduled(backup)) > newest(&|backup| is_scheduled(backup));
-    retention::expired(&policy, &candidates, other_good, &zone, now.0).into_iter().map(str::to_owned).collect()
+    let scheduled: Vec<&DatabaseBackup> = backups
+        .iter()
+        .filter(|backup| is_scheduled(backup))
+        .collect();
+    let candidates: Vec<Candidate<'_>> = scheduled
+        .iter()
+        .filter_map(|backup| candidate(backup, in_use))
+        .collect();
+    let newest = |good: &dyn Fn(&&DatabaseBackup) -> bool| {
+        backups
+            .iter()
+            .filter(|backup| is_good(backup))
+            .filter(good)
+            .filter_map(taken)
+            .max()
+    };
+    let other_good =
+        newest(&|backup| !is_scheduled(backup)) > newest(&|backup| is_scheduled(backup));
+    retention::expired(&policy, &candidates, other_good, &zone, now.0)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn taken(backup: &DatabaseBackup) -> Option<k8s_openapi::jiff::Timestamp> {
@@ -195,13 +256,28 @@ fn candidate<'a>(backup: &'a DatabaseBackup, in_use: &BTreeSet<String>) -> Optio
 }
 
 fn is_scheduled(backup: &DatabaseBackup) -> bool {
-    let label = backup.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_SCHEDULED));
+    let label = backup
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(LABEL_SCHEDULED));
     label.is_some_and(|label| label == "true") && backup.metadata.deletion_timestamp.is_none()
 }
 
-fn over(cr: &DatabaseInstance, backups: &[DatabaseBackup], in_use: &BTreeSet<String>, now: &Time) -> Vec<Write> {
+fn over(
+    cr: &DatabaseInstance,
+    backups: &[DatabaseBackup],
+    in_use: &BTreeSet<String>,
+    now: &Time,
+) -> Vec<Write> {
     let names = due_to_go(cr, backups, in_use, now);
-    let gone = backups.iter().filter(|backup| backup.metadata.name.as_ref().is_some_and(|name| names.contains(name)));
+    let gone = backups.iter().filter(|backup| {
+        backup
+            .metadata
+            .name
+            .as_ref()
+            .is_some_and(|name| names.contains(name))
+    });
     gone.map(|backup| Write::Delete {
         kind: Kind::DatabaseBackup,
         name: backup.metadata.name.clone().unwrap_or_default(),
@@ -216,43 +292,105 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
         .backups
         .iter()
         .filter(|backup| is_scheduled(backup))
-        .max_by_key(|backup| (backup.metadata.creation_timestamp.as_ref().map(|at| at.0), backup.metadata.name.clone()));
-    let next = next.map(|next| format!(" The next one is due at {}.", next.0)).unwrap_or_default();
+        .max_by_key(|backup| {
+            (
+                backup.metadata.creation_timestamp.as_ref().map(|at| at.0),
+                backup.metadata.name.clone(),
+            )
+        });
+    let next = next
+        .map(|next| format!(" The next one is due at {}.", next.0))
+        .unwrap_or_default();
     let Some(last) = last else {
-        return state(BACKUP_HEALTHY, "True", reason::BACKUPS_SUCCEED, format!("No scheduled backup was due yet.{next}"));
+        return state(
+            BACKUP_HEALTHY,
+            "True",
+            reason::BACKUPS_SUCCEED,
+            format!("No scheduled backup was due yet.{next}"),
+        );
     };
     let name = last.metadata.name.as_deref().unwrap_or_default();
     let find = |type_: &str| -> Option<&Condition> {
-        last.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+        last.status
+            .as_ref()?
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
     };
     let phase = last.status.as_ref().and_then(|status| status.phase);
     let unhealthy = |reason, message: String| state(BACKUP_HEALTHY, "False", reason, message);
     match (phase, find(STALLED), find(VERIFIED)) {
-        (Some(BackupPhase::Failed), Some(why), _) => unhealthy(reason::BACKUP_FAILED, format!("The last scheduled backup, {name}, failed: {}", why.message)),
-        (_, Some(why), _) => unhealthy(reason::BACKUP_WAITING, format!("The last scheduled backup, {name}, cannot be taken: {}", why.message)),
-        (_, _, Some(proof)) if proof.status == "False" => unhealthy(reason::CHECK_FAILED, format!("The last scheduled backup, {name}, is damaged: {}", proof.message)),
-        _ => state(BACKUP_HEALTHY, "True", reason::BACKUPS_SUCCEED, format!("The last scheduled backup is {name}.{next}")),
+        (Some(BackupPhase::Failed), Some(why), _) => unhealthy(
+            reason::BACKUP_FAILED,
+            format!("The last scheduled backup, {name}, failed: {}", why.message),
+        ),
+        (_, Some(why), _) => unhealthy(
+            reason::BACKUP_WAITING,
+            format!(
+                "The last scheduled backup, {name}, cannot be taken: {}",
+                why.message
+            ),
+        ),
+        (_, _, Some(proof)) if proof.status == "False" => unhealthy(
+            reason::CHECK_FAILED,
+            format!(
+                "The last scheduled backup, {name}, is damaged: {}",
+                proof.message
+            ),
+        ),
+        _ => state(
+            BACKUP_HEALTHY,
+            "True",
+            reason::BACKUPS_SUCCEED,
+            format!("The last scheduled backup is {name}.{next}"),
+        ),
     }
 }
 
 /// Puts what is known of backups into the status.
-pub fn tell(cr: &DatabaseInstance, observed: &Observed, backups: &Backups, status: &mut DatabaseInstanceStatus, now: &Time) {
+pub fn tell(
+    cr: &DatabaseInstance,
+    observed: &Observed,
+    backups: &Backups,
+    status: &mut DatabaseInstanceStatus,
+    now: &Time,
+) {
     let newest = |wanted: &dyn Fn(&DatabaseBackup) -> bool| {
-        let found = observed.backups.iter().filter(|backup| is_good(backup) && wanted(backup)).filter_map(|backup| {
-            Some(LastBackup { name: backup.metadata.name.clone()?, taken_at: backup.status.as_ref()?.taken_at.clone()? })
-        });
+        let found = observed
+            .backups
+            .iter()
+            .filter(|backup| is_good(backup) && wanted(backup))
+            .filter_map(|backup| {
+                Some(LastBackup {
+                    name: backup.metadata.name.clone()?,
+                    taken_at: backup.status.as_ref()?.taken_at.clone()?,
+                })
+            });
         found.max_by_key(|last| (last.taken_at.0, last.name.clone()))
     };
     let is_proved = |backup: &DatabaseBackup| {
-        let conditions = backup.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        conditions.iter().any(|condition| condition.type_ == VERIFIED && condition.status == "True")
+        let conditions = backup
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == VERIFIED && condition.status == "True")
     };
     status.last_backup = newest(&|_| true);
     status.last_verified_backup = newest(&is_proved);
     status.next_backup = backups.next.clone();
-    status.conditions.retain(|condition| condition.type_ != BACKUP_HEALTHY);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != BACKUP_HEALTHY);
     let generation = cr.metadata.generation.unwrap_or_default();
-    status.conditions.extend(conditions(&before(cr).conditions, backups.statement.as_slice(), generation, now));
+    status.conditions.extend(conditions(
+        &before(cr).conditions,
+        backups.statement.as_slice(),
+        generation,
+        now,
+    ));
 }
 
 /// When the next run is due.

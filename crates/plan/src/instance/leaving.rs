@@ -9,7 +9,8 @@ use api::DatabaseInstance;
 use api::condition::{READY, STALLED, reason};
 use api::instance::DeletionPolicy;
 use api::names::{
-    FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY, LABEL_FINAL, admin_secret, final_backup,
+    FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY, LABEL_FINAL,
+    admin_secret, final_backup,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use serde_json::{Value, json};
@@ -102,7 +103,12 @@ fn stage(cr: &DatabaseInstance, observed: &Observed) -> Stage {
             recheck: None,
         };
     }
-    let held = cr.metadata.finalizers.iter().flatten().any(|held| held == FINALIZER_FINAL_BACKUP);
+    let held = cr
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|held| held == FINALIZER_FINAL_BACKUP);
     if !held {
         return Stage::over(Vec::new());
     }
@@ -128,28 +134,54 @@ fn last_backup(cr: &DatabaseInstance, observed: &Observed) -> Stage {
         cr.metadata.name.as_deref().unwrap_or_default(),
         cr.metadata.uid.as_deref().unwrap_or_default(),
     );
-    let under_way = |message: String, writes| Stage { reason: reason::FINAL_BACKUP, message, writes, over: false, recheck: Some(SOON) };
-    let Some(last) = observed.backups.iter().find(|backup| backup.metadata.name.as_deref() == Some(&name)) else {
-        let writes = stop(observed).into_iter().chain([Write::Create(wanted(cr, &name))]);
-        return under_way(format!("The last backup, {name}, is being taken before the data goes."), writes.collect());
+    let under_way = |message: String, writes| Stage {
+        reason: reason::FINAL_BACKUP,
+        message,
+        writes,
+        over: false,
+        recheck: Some(SOON),
+    };
+    let Some(last) = observed
+        .backups
+        .iter()
+        .find(|backup| backup.metadata.name.as_deref() == Some(&name))
+    else {
+        let writes = stop(observed)
+            .into_iter()
+            .chain([Write::Create(wanted(cr, &name))]);
+        return under_way(
+            format!("The last backup, {name}, is being taken before the data goes."),
+            writes.collect(),
+        );
     };
     if is_good(last) {
         return Stage::over(hand_over(cr, observed));
     }
     let said = |type_: &str| -> Option<&Condition> {
-        last.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+        last.status
+            .as_ref()?
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
     };
     if is_finished(last) || said(STALLED).is_some() {
-        let why = said(READY).map(|condition| condition.message.clone()).unwrap_or_default();
+        let why = said(READY)
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default();
         return Stage {
             reason: reason::FINAL_BACKUP_FAILED,
-            message: format!("The last backup, {name}, is not good, so the data stays: {why} Delete that DatabaseBackup to have it tried again, or set spec.deletionPolicy to Retain or Delete to go without it."),
+            message: format!(
+                "The last backup, {name}, is not good, so the data stays: {why} Delete that DatabaseBackup to have it tried again, or set spec.deletionPolicy to Retain or Delete to go without it."
+            ),
             writes: stop(observed).into_iter().collect(),
             over: false,
             recheck: Some(LATER),
         };
     }
-    under_way(format!("The last backup, {name}, is being taken before the data goes."), stop(observed).into_iter().collect())
+    under_way(
+        format!("The last backup, {name}, is being taken before the data goes."),
+        stop(observed).into_iter().collect(),
+    )
 }
 
 fn wanted(cr: &DatabaseInstance, name: &str) -> Object {
@@ -169,7 +201,13 @@ fn wanted(cr: &DatabaseInstance, name: &str) -> Object {
 fn stop(observed: &Observed) -> Option<Write> {
     let set = observed.stateful_set.as_ref()?;
     let runs = set.spec.as_ref().and_then(|spec| spec.replicas) != Some(0);
-    (runs && set.metadata.deletion_timestamp.is_none()).then(|| patch(Kind::StatefulSet, &set.metadata, json!({"spec": {"replicas": 0}})))
+    (runs && set.metadata.deletion_timestamp.is_none()).then(|| {
+        patch(
+            Kind::StatefulSet,
+            &set.metadata,
+            json!({"spec": {"replicas": 0}}),
+        )
+    })
 }
 
 /// From now on the data goes when the resource goes.
@@ -180,15 +218,37 @@ fn hand_over(cr: &DatabaseInstance, observed: &Observed) -> Vec<Write> {
     }]);
     let admin = admin_secret(cr.metadata.name.as_deref().unwrap_or_default());
     let children = [
-        (Kind::PersistentVolumeClaim, observed.claim.as_ref().map(|o| &o.metadata)),
+        (
+            Kind::PersistentVolumeClaim,
+            observed.claim.as_ref().map(|o| &o.metadata),
+        ),
         (Kind::Secret, observed.binding.as_ref().map(|o| &o.metadata)),
-        (Kind::Secret, observed.admin.as_ref().filter(|o| o.metadata.name.as_ref() == Some(&admin)).map(|o| &o.metadata)),
+        (
+            Kind::Secret,
+            observed
+                .admin
+                .as_ref()
+                .filter(|o| o.metadata.name.as_ref() == Some(&admin))
+                .map(|o| &o.metadata),
+        ),
     ];
-    let unowned = |metadata: &&ObjectMeta| metadata.owner_references.as_deref().unwrap_or_default().is_empty();
+    let unowned = |metadata: &&ObjectMeta| {
+        metadata
+            .owner_references
+            .as_deref()
+            .unwrap_or_default()
+            .is_empty()
+    };
     children
         .into_iter()
         .filter_map(|(kind, metadata)| Some((kind, metadata.filter(unowned)?)))
-        .map(|(kind, metadata)| patch(kind, metadata, json!({"metadata": {"ownerReferences": owners}})))
+        .map(|(kind, metadata)| {
+            patch(
+                kind,
+                metadata,
+                json!({"metadata": {"ownerReferences": owners}}),
+            )
+        })
         .collect()
 }
 

@@ -10,6 +10,8 @@
 set -e # before the rest: a file that is missing must end this
 # shellcheck source=common.sh
 . /etc/minidbaas/common.sh
+# shellcheck source=client.sh
+. /etc/minidbaas/client.sh
 
 candidate=/etc/minidbaas-candidate
 
@@ -25,24 +27,6 @@ validate() {
         mysqld "${arguments[@]}" --log-error-verbosity=2 --validate-config >"$log" 2>&1
     fi || fail_with_log "$rejected"
     ! grep -qE "$rejected" "$log" || fail_with_log "$rejected"
-}
-
-# sql [ARGUMENT...]: runs standard input as our own user of the server.
-sql() {
-    "$client" --defaults-file=<(
-        secret_text=$(<"$secret/admin-password")
-        secret_text=${secret_text//\\/\\\\}
-        printf '[client]\nprotocol=tcp\nhost=%s\nport=%s\nuser=minidbaas\npassword="%s"\n' "$HOST" "$PORT" "${secret_text//\"/\\\"}"
-        printf '[%s]\nconnect-timeout=10\n' "$client"
-        [ "$engine" = MariaDB ] || echo get-server-public-key # for a server without TLS
-    ) --batch --skip-column-names "$@" 2>"$log"
-}
-
-# ours: what every connection of this script begins with; also out of the tables that keep statements.
-ours() {
-    session
-    echo "UPDATE performance_schema.threads SET INSTRUMENTED = 'NO', HISTORY = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID();"
-    echo "SET SESSION TRANSACTION READ WRITE;"
 }
 
 text() { printf "CONVERT(X'%s' USING utf8mb4)" "$(printf %s "$1" | hex)"; }

@@ -1,4 +1,4 @@
-# Read by prepare.sh and apply.sh: which engine this is, and how names and passwords get into SQL.
+# Read by the other scripts: which engine this is, and how names and passwords get into SQL.
 #
 # SQL reaches the server through pipes, names and passwords in it as hexadecimal digits: no character of them means
 # anything to this shell or to a parser, and none of them is ever in an argument list, the environment or a file.
