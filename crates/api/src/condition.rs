@@ -120,7 +120,7 @@ pub mod reason {
     pub const HOLD_EXCEEDED: &str = "HoldExceeded";
     /// Writes could not be held.
     pub const QUIESCE_FAILED: &str = "QuiesceFailed";
-    /// The snapshot is complete and can be restored.
+    /// Of a backup: the snapshot is complete and can be restored. Of a restore: the new instance accepted connections.
     pub const COMPLETED: &str = "Completed";
     /// The snapshot of the backup is gone.
     pub const SNAPSHOT_LOST: &str = "SnapshotLost";

@@ -5,6 +5,7 @@ mod fresh;
 pub mod instance;
 mod origin;
 mod reader;
+pub mod restore;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -193,6 +193,7 @@ async fn run(arguments: Run) -> Result<()> {
         tokio::join!(
             controllers::instance::run(context.clone(), concurrency, stop.clone()),
             controllers::backup::run(context.clone(), concurrency, stop.clone()),
+            controllers::restore::run(context.clone(), concurrency, stop.clone()),
         );
     };
     tokio::select! {

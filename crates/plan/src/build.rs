@@ -1,6 +1,7 @@
 //! One file per kind of child object; each function here shapes an object and decides nothing.
 
 pub mod config_map;
+pub mod database_instance;
 pub mod job;
 pub mod network_policy;
 pub mod pod;

@@ -1,0 +1,136 @@
+//! `DatabaseRestore`: what brings a pass, and what a pass reads. The rules are in `plan::restore`.
+
+use std::sync::Arc;
+
+use api::names::admin_secret;
+use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Config;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use plan::Plan;
+use plan::instance::Class;
+use plan::restore::preflight::Source;
+use plan::restore::{self, Observed};
+
+use super::origin::source;
+use super::reader::{Reader, catalog, class};
+use crate::context::Context;
+use crate::error::Error;
+use crate::pass::Reconciled;
+
+type Guarded = DeserializeGuard<DatabaseRestore>;
+
+/// Runs until the stop signal.
+pub async fn run(
+    context: Arc<Context>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+        .with_config(Config::default().concurrency(concurrency));
+    let (into, from) = (controller.store(), controller.store());
+    let controller = controller
+        .watches(
+            context.watched::<PartialObjectMeta<DatabaseInstance>>(),
+            watcher::Config::default(),
+            move |instance| {
+                unfinished(&into, |cr| {
+                    cr.spec.instance == instance.name_any()
+                        && cr.namespace() == instance.namespace()
+                })
+            },
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<DatabaseBackup>>(),
+            watcher::Config::default(),
+            move |backup| {
+                unfinished(&from, |cr| {
+                    let reference = &cr.spec.backup;
+                    let namespace = reference.namespace.clone().or_else(|| cr.namespace());
+                    reference.name == backup.name_any() && namespace == backup.namespace()
+                })
+            },
+        )
+        .graceful_shutdown_on(stop);
+    super::drive(controller, context).await;
+}
+
+/// The restores that have not come to their end and that this is about.
+fn unfinished(
+    store: &Store<Guarded>,
+    is_concerned: impl Fn(&DatabaseRestore) -> bool,
+) -> Vec<ObjectRef<Guarded>> {
+    let restores = store.state();
+    restores
+        .iter()
+        .filter_map(|guard| guard.0.as_ref().ok())
+        .filter(|cr| !restore::is_finished(cr) && is_concerned(cr))
+        .map(|cr| ObjectRef::new(&cr.name_any()).within(&cr.namespace().unwrap_or_default()))
+        .collect()
+}
+
+impl Reconciled for DatabaseRestore {
+    type Observed = Observed;
+    type Status = DatabaseRestoreStatus;
+
+    fn status(&self) -> Option<&DatabaseRestoreStatus> {
+        self.status.as_ref()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        let namespace = self.namespace().unwrap_or_default();
+        let name = self.spec.instance.as_str();
+        let reader = Reader {
+            context,
+            namespace: &namespace,
+        };
+        let (catalog, instance) =
+            futures::try_join!(catalog(context), reader.get::<DatabaseInstance>(name))?;
+        let mut observed = Observed {
+            catalog,
+            source: Source::Unavailable,
+            instance,
+            retained: None,
+            storage_class: Class::Unread,
+        };
+        if restore::needs_backup(self) {
+            observed.source = source(context, &namespace, &self.spec.backup).await?;
+            let named = restore::class_name(self, &observed.source);
+            observed.storage_class = class(context, named).await?;
+            observed.retained = retained(&reader, name).await?;
+        }
+        Ok(observed)
+    }
+
+    fn decide(&self, observed: &Observed, now: &Time) -> Plan<DatabaseRestoreStatus> {
+        restore::decide(self, observed, now)
+    }
+
+    fn refused(
+        &self,
+        _planned: &DatabaseRestoreStatus,
+        error: &str,
+        now: &Time,
+    ) -> DatabaseRestoreStatus {
+        restore::failed(self, error, now)
+    }
+}
+
+/// What a former instance of this name left behind.
+async fn retained(reader: &Reader<'_>, name: &str) -> Result<Option<&'static str>, Error> {
+    let admin = admin_secret(name);
+    let (claim, binding, admin) = futures::try_join!(
+        reader.get::<PartialObjectMeta<PersistentVolumeClaim>>(name),
+        reader.get::<PartialObjectMeta<Secret>>(name),
+        reader.get::<PartialObjectMeta<Secret>>(&admin),
+    )?;
+    Ok(match (claim, binding, admin) {
+        (Some(_), _, _) => Some("PersistentVolumeClaim"),
+        (None, Some(_), _) | (None, None, Some(_)) => Some("Secret"),
+        (None, None, None) => None,
+    })
+}
