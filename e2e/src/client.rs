@@ -104,6 +104,11 @@ impl<'a> Database<'a> {
             .await
     }
 
+    /// The engine.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// Path of the kubectl that reaches the client's pod.
     pub(crate) fn kubectl(&self) -> &str {
         &self.space.cluster.kubectl

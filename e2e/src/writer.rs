@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -12,7 +13,7 @@ use crate::Database;
 /// A running client; dropping it kills its kubectl.
 pub struct Writer {
     _kubectl: Child,
-    acknowledged: Arc<Mutex<Vec<u64>>>,
+    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
 }
 
 impl Writer {
@@ -44,19 +45,33 @@ impl Writer {
 
     /// The rows that the server has acknowledged until now.
     pub fn acknowledged(&self) -> Vec<u64> {
+        self.rows().into_iter().map(|(row, _)| row).collect()
+    }
+
+    /// The longest time between two rows of which the later one was acknowledged after this moment.
+    pub fn longest_pause_since(&self, moment: Instant) -> Duration {
+        let rows = self.rows();
+        let pauses = rows.windows(2).filter(|pair| pair[1].1 >= moment);
+        pauses
+            .map(|pair| pair[1].1 - pair[0].1)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn rows(&self) -> Vec<(u64, Instant)> {
         let rows = self.acknowledged.lock();
         rows.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Only whole lines count: the last one may be cut off.
-async fn read(stdout: ChildStdout, acknowledged: Arc<Mutex<Vec<u64>>>) {
+async fn read(stdout: ChildStdout, acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>) {
     let mut lines = BufReader::new(stdout);
     let mut line = String::new();
     while matches!(lines.read_line(&mut line).await, Ok(count) if count > 0) {
         if let Some(row) = line.strip_suffix('\n').and_then(|row| row.parse().ok()) {
             let mut rows = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-            rows.push(row);
+            rows.push((row, Instant::now()));
         }
         line.clear();
     }
