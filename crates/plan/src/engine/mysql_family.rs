@@ -46,6 +46,17 @@ impl Engine for Member {
                 include_str!("scripts/mysql_family/prepare.sh"),
             ),
             ("apply.sh", include_str!("scripts/mysql_family/apply.sh")),
+            ("client.sh", include_str!("scripts/mysql_family/client.sh")),
+            (
+                "quiesce.sh",
+                include_str!("scripts/mysql_family/quiesce.sh"),
+            ),
+            ("check.sh", include_str!("scripts/mysql_family/check.sh")),
+            ("hold.sh", include_str!("scripts/hold.sh")),
+            (
+                "quiesce_common.sh",
+                include_str!("scripts/quiesce_common.sh"),
+            ),
         ]
     }
     fn settings_key(&self) -> &'static str {

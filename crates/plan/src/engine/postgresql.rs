@@ -115,8 +115,16 @@ impl Engine for Postgresql {
     }
     fn files(&self) -> Vec<(&'static str, &'static str)> {
         vec![
+            ("common.sh", include_str!("scripts/postgresql/common.sh")),
             ("prepare.sh", include_str!("scripts/postgresql/prepare.sh")),
             ("apply.sh", include_str!("scripts/postgresql/apply.sh")),
+            ("quiesce.sh", include_str!("scripts/postgresql/quiesce.sh")),
+            ("check.sh", include_str!("scripts/postgresql/check.sh")),
+            ("hold.sh", include_str!("scripts/hold.sh")),
+            (
+                "quiesce_common.sh",
+                include_str!("scripts/quiesce_common.sh"),
+            ),
             (
                 "pg_hba.conf",
                 "local all postgres peer\nhost all all all scram-sha-256\n",

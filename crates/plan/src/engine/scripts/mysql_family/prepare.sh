@@ -5,6 +5,8 @@
 #   name `data` is never half-made;
 # - a database with other credentials than the mounted Secret (a restored snapshot, or a Secret that was lost and made
 #   anew): it gets the Secret's passwords, and the user and the database if they are missing; nothing else is touched;
+# - a copy of another instance's volume, made by the backup RESTORED_FROM, at its first start: besides, no other account can
+#   log in and nothing that worked for the source (events, replication) goes on here;
 # - a database with these credentials: nothing to do, no server is started.
 set -e # before the rest: a file that is missing must end this
 # shellcheck source=common.sh
@@ -81,21 +83,76 @@ build() {
 rekey() {
     refused() { grep -qE '^ERROR: [0-9]+|MY-000061' "$log"; }
     [ "$engine" = MariaDB ] || arguments+=(--mysqlx=OFF)
+    local last="SHUTDOWN;"
+    [ -z "$copied" ] || last=
     : >"$log"
     "$program" "${arguments[@]}" --init-file=<(
         session
         echo "SET SESSION TRANSACTION READ WRITE;"
         accounts
-        echo "SHUTDOWN;"
+        [ -z "$last" ] || echo "$last"
     ) </dev/null >"$log" 2>&1 &
     process=$!
     while kill -0 "$process" 2>/dev/null; do
         ! refused || fail_with_log
+        # An init file can neither count nor change events; a connection is served only when the file is through.
+        if [ -n "$copied" ] && [ -S "$work/socket" ] && query "SELECT 1;" >"$work/answer"; then
+            ! refused || fail_with_log
+            neutralise
+            query "SHUTDOWN;" || fail_with_query
+            copied=
+        fi
         sleep 0.1
     done
+    [ -z "$copied" ] || fail_with_log
     wait "$process" || { process= && fail_with_log; }
     process=
     ! refused || fail_with_log
+}
+
+# query TEXT...: runs it as root, by the password of the init file.
+query() {
+    { session; echo "SET SESSION TRANSACTION READ WRITE;"; printf '%s\n' "$@"; } | "$client" --defaults-file=<(
+        password=$(<"$secret/admin-password")
+        password=${password//\\/\\\\}
+        printf '[client]\nuser=root\nprotocol=socket\nsocket=%s\npassword="%s"\n' "$work/socket" "${password//\"/\\\"}"
+    ) --batch --raw --skip-column-names 2>"$work/query.log"
+}
+
+fail_with_query() {
+    log=$work/query.log
+    fail_with_log
+}
+
+# What the source's clients know is no key to the copy, and what acted for the source does not act for two. The accounts are
+# locked in their table: an ALTER USER fails for all if the plug-in of one is not there. Repeatable.
+neutralise() {
+    local others locked disabled statements
+    others="CAST(CONVERT(User USING utf8mb4) AS BINARY) NOT IN ('mysql.sys', 'mysql.session', 'mysql.infoschema', 'mariadb.sys')
+        AND NOT (User = 'root' AND Host = 'localhost') AND NOT (User = 'minidbaas' AND Host = '%')
+        AND NOT (Host = '%' AND CAST(CONVERT(User USING utf8mb4) AS BINARY) = X'$(hex <"$secret/username")')"
+    if [ "$engine" = MariaDB ]; then
+        locked=$(query "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '\$.account_locked', true) WHERE $others
+            AND NOT COALESCE(JSON_VALUE(Priv, '\$.is_role'), 0) AND NOT COALESCE(JSON_VALUE(Priv, '\$.account_locked'), 0);" \
+            "SELECT ROW_COUNT();" "FLUSH PRIVILEGES;") || fail_with_query
+        # Events begin only with the next start.
+        disabled=$(query "UPDATE mysql.event SET status = 'DISABLED' WHERE status = 'ENABLED';" "SELECT ROW_COUNT();") || fail_with_query
+    else
+        # A second password, which ALTER USER leaves as it is, would also be the source's.
+        locked=$(query "UPDATE mysql.user SET account_locked = 'Y' WHERE $others AND account_locked = 'N';" "SELECT ROW_COUNT();" \
+            "UPDATE mysql.user SET User_attributes = JSON_REMOVE(User_attributes, '\$.additional_password')
+                WHERE JSON_CONTAINS_PATH(User_attributes, 'one', '\$.additional_password');" \
+            "FLUSH PRIVILEGES;" "RESET REPLICA ALL;") || fail_with_query
+        # Its definer would be who alters it, so it is named again.
+        query "SELECT COUNT(*) FROM information_schema.events WHERE status = 'ENABLED';" "SELECT CONCAT('ALTER DEFINER=\`',
+            REPLACE(LEFT(definer, CHAR_LENGTH(definer) - CHAR_LENGTH(SUBSTRING_INDEX(definer, '@', -1)) - 1), '\`', '\`\`'), '\`@\`',
+            REPLACE(SUBSTRING_INDEX(definer, '@', -1), '\`', '\`\`'), '\` EVENT \`', REPLACE(event_schema, '\`', '\`\`'), '\`.\`',
+            REPLACE(event_name, '\`', '\`\`'), '\` DISABLE;') FROM information_schema.events WHERE status = 'ENABLED';" \
+            >"$work/events" || fail_with_query
+        { read -r disabled; statements=$(cat); } <"$work/events"
+        [ -z "$statements" ] || query "$statements" >"$work/answer" || fail_with_query
+    fi
+    echo "a copy of another instance: $locked other accounts locked, $disabled events disabled"
 }
 
 # mark NAME VALUE: a file that is complete and on the disk, as is all that was written before.
@@ -107,8 +164,11 @@ mark() {
     sync -f "$volume"
 }
 
+copied=${RESTORED_FROM:-}
+[ ! -e "$volume/restored-from" ] || [ "$(<"$volume/restored-from")" != "$copied" ] || copied=
 rm -rf "$new"
 if [ ! -e "$data" ]; then
+    [ -z "$copied" ] || fail "the backup holds no database" # rather than an empty one in its place
     build
     mark version "$engine $series"
     mark credentials-id "$id" # whose passwords the database has
@@ -123,7 +183,12 @@ fi
 chmod 0700 "$data"
 rm -f "$data"/*.pid /run/mysqld/*.sock /run/mysqld/*.sock.lock /run/mysqld/*.pid # of a killed server
 
-if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
+if [ -n "$copied" ]; then
+    # The server's identity, and whom it followed (MariaDB; MySQL has that in tables).
+    rm -f "$data/auto.cnf" "$data/multi-master.info" "$data"/{master,relay-log}*.info "$data"/*relay-bin*
+fi
+if [ -n "$copied" ] || [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
     rekey
     mark credentials-id "$id"
+    [ -z "${RESTORED_FROM:-}" ] || mark restored-from "$RESTORED_FROM"
 fi

@@ -61,9 +61,9 @@ fi
 # Both ends of the pipes stay open here, or opening them would wait for the other side.
 mkfifo "$work/in" "$work/out"
 exec {in}<>"$work/in" {out}<>"$work/out"
-sql --unbuffered <"$work/in" >"$work/out" {in}>&- {out}>&- &
+# Not as a function: the process would be a shell's, and the lock its child's.
+"$client" --defaults-file=<(options "$client") --batch --skip-column-names --unbuffered <"$work/in" >"$work/out" 2>"$log" &
 process=$!
-
 trap 'let_go 143' TERM INT
 
 # answer SECONDS WORD: whether the session says this word in time. A session that has ended never does.

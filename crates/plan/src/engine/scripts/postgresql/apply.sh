@@ -6,27 +6,11 @@
 # 3. the parameters named in `changes` get the value that they will have after the next start.
 #
 # Everything is repeatable. Exit 75: the mounted Secret is not yet the one that REVISION means; to be tried again.
-set -Eeuo pipefail
-umask 077
-export LC_ALL=C
+set -e # before the rest: a file that is missing must end this
+# shellcheck source=common.sh
+. /etc/minidbaas/common.sh
 
-secret=/run/secrets/minidbaas
 candidate=/etc/minidbaas-candidate
-work=$(mktemp -d /tmp/apply.XXXXXX)
-log=$work/log
-trap 'rm -rf "$work"' EXIT
-trap 'exit 143' TERM INT
-
-fail() {
-    echo "$*" >&2
-    exit 1
-}
-
-fail_with_log() {
-    grep -vE 'contains errors|^$' "$log" | sed -E 's/^psql:[^ ]+ //; s/^(LOG|FATAL|WARNING|ERROR): +//' |
-        sed -zE 's/\n(DETAIL|HINT|CONTEXT): +/; /g' | tail -n 12 >&2 || :
-    exit 1
-}
 
 # candidate_value NAME [ARGUMENT...]: what the parameter is with the candidate settings, in the server's own spelling and
 # base unit.
@@ -44,19 +28,7 @@ candidate_value shared_memory_size -c log_destination=stderr -c log_line_prefix=
     exit 75
 }
 
-escape() {
-    local s=${1//\\/\\\\}
-    printf %s "${s//:/\\:}"
-}
-printf '*:*:*:*:%s\n' "$(escape "$(<"$secret/admin-password")")" >"$work/pgpass"
-export PGPASSFILE=$work/pgpass PGHOST=$HOST PGPORT=$PORT PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=10
-# Nothing that is said here is for the server's log, its statistics or a list of activities. (The first one is enough for
-# the log. An error is in this script's output.)
-PGOPTIONS='-c log_min_messages=panic -c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1'
-PGOPTIONS+=' -c track_activities=off -c pg_stat_statements.track=none -c password_encryption=scram-sha-256'
-PGOPTIONS+=' -c default_transaction_read_only=off -c search_path=pg_catalog -c statement_timeout=0'
-export PGOPTIONS
-sql() { setsid -w psql -XqAt -v ON_ERROR_STOP=1 -v VERBOSITY=terse -f "$1" 2>"$log"; }
+connect
 
 if [ -n "${REVISION:-}" ]; then
     # \password computes the SCRAM verifier here, so the password itself never travels. It asks the terminal, or standard

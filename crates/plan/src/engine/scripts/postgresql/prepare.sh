@@ -5,6 +5,8 @@
 #   name `data` is never half-made;
 # - a database with other credentials than the mounted Secret (a restored snapshot, or a Secret that was lost and made
 #   anew): it gets the Secret's passwords, and the role and the database if they are missing; nothing else is touched;
+# - a copy of another instance's volume, made by the backup RESTORED_FROM, at its first start: besides, no other role has a
+#   password and nothing that worked for the source (replication slots, subscriptions) goes on here;
 # - a database with these credentials: nothing to do, no server is started.
 #
 # The server reads the Secret's files itself (pg_read_file): no name or password passes through this shell, an argument
@@ -105,12 +107,41 @@ REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
 SQL
 }
 
-# The mark says whose passwords the database has. It is written when they are on the disk.
+# What the source's clients know is no key to the copy, and what acted for the source does not act for two. Subscriptions are
+# changed in their table, which all databases share: ALTER SUBSCRIPTION would need a connection to each, and some allow none.
+# Only the line with the numbers is passed on. Repeatable.
+neutralise() {
+    PGOPTIONS='-c pg_stat_statements.track=none -c track_activities=off -c default_transaction_read_only=off' \
+        psql -XqAt -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$work" -p 5432 -U postgres -d postgres >"$work/sql" 2>&1 <<'SQL' || fail_with "$work/sql"
+SET search_path = pg_catalog;
+CREATE TEMP TABLE done (roles bigint, slots bigint, subscriptions bigint);
+INSERT INTO done VALUES (0, 0, 0);
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOR role IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
+        AND rolname NOT IN ('postgres', pg_read_file('/run/secrets/minidbaas/username'))
+    LOOP
+        EXECUTE format('ALTER ROLE %I PASSWORD NULL', role);
+        UPDATE pg_temp.done SET roles = roles + 1;
+    END LOOP;
+END $$;
+WITH changed AS (UPDATE pg_subscription SET subenabled = false, subslotname = NULL WHERE subenabled OR subslotname IS NOT NULL RETURNING oid)
+UPDATE pg_temp.done SET subscriptions = (SELECT count(*) FROM changed);
+UPDATE pg_temp.done SET slots = (SELECT count(pg_drop_replication_slot(slot_name)::text) FROM pg_replication_slots);
+SELECT format('a copy of another instance: %s other roles without password now, %s replication slots dropped, %s subscriptions disabled',
+    roles, slots, subscriptions) FROM pg_temp.done;
+SQL
+    tail -n 1 "$work/sql"
+}
+
+# mark NAME VALUE: a file that is complete and on the disk, as is all that was written before.
 mark() {
     sync -f "$volume"
-    echo "$id" >"$volume/credentials-id.new"
+    echo "$2" >"$volume/$1.new"
     sync -f "$volume"
-    mv "$volume/credentials-id.new" "$volume/credentials-id"
+    mv "$volume/$1.new" "$volume/$1"
     sync -f "$volume"
 }
 
@@ -118,7 +149,11 @@ mark() {
 version=${BASH_REMATCH[1]}
 rm -rf "$new"
 
+copied=${RESTORED_FROM:-}
+[ ! -e "$volume/restored-from" ] || [ "$(<"$volume/restored-from")" != "$copied" ] || copied=
+
 if [ ! -e "$data" ]; then
+    [ -z "$copied" ] || fail "the backup holds no database" # rather than an empty one in its place
     # fsync waits until the end: the interrupted work is thrown away in any case. The user's settings are not used here,
     # none of them matters for a new database; a wrong one is reported by the server itself.
     initdb -D "$new" --username=postgres --pwfile="$secret/admin-password" --auth=scram-sha-256 --encoding=UTF8 \
@@ -126,7 +161,7 @@ if [ ! -e "$data" ]; then
     start_server "$new" -c fsync=off -c max_connections=10
     accounts
     stop_server
-    mark
+    mark credentials-id "$id" # whose passwords the database has
     mv -T "$new" "$data"
     sync -f "$volume"
     exit
@@ -139,11 +174,15 @@ chmod 0700 "$data"            # the kubelet opens volumes to the group; the serv
 rm -f "$data/postmaster.pid"  # of a killed server, whose number may be another process' in the new container
 : >"$data/postgresql.auto.conf" # what apply.sh changed while the server ran; the mounted settings have it by now
 
-if [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
+[ -z "$copied" ] || rm -f "$data"/{standby,recovery}.signal
+
+if [ -n "$copied" ] || [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
     # With the real settings: recovery after a crash needs what they say about replication slots, prepared transactions
     # and libraries with own WAL records.
     start_server "$data" -c config_file="$settings"
     accounts
+    [ -z "$copied" ] || neutralise
     stop_server
-    mark
+    mark credentials-id "$id"
+    [ -z "${RESTORED_FROM:-}" ] || mark restored-from "$RESTORED_FROM"
 fi
