@@ -6,7 +6,7 @@
 pub mod preflight;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::status::{Verdict, before, finish, state};
 use super::{LATER, Observed, fate, is_good, is_own, release, verification};
+use crate::instance::source::awaits_backup;
 use crate::{Kind, Write};
 use std::time::Duration;
 
@@ -193,12 +194,7 @@ fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, 
 
 /// Whether an instance has yet to read the backup that it was asked to start from.
 pub fn needs_backup(copy: &DatabaseInstance) -> bool {
-    let restored = copy
-        .status
-        .as_ref()
-        .and_then(|status| status.restore.as_ref());
-    copy.metadata.deletion_timestamp.is_none()
-        && restored.is_none_or(|restore| restore.completed_at.is_none())
+    copy.metadata.deletion_timestamp.is_none() && awaits_backup(copy)
 }
 
 fn until(at: &Time, now: &Time) -> Duration {

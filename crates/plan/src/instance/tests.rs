@@ -2,5 +2,6 @@
 
 mod law;
 mod refusals;
+mod restores;
 mod scenarios;
 mod world;

@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
+use crate::instance::source::Sight;
 use crate::instance::{Class, Fresh, Observed, Plan, decide};
 use crate::{Kind, Write};
 
@@ -120,6 +121,14 @@ impl World {
     fn take(&mut self, write: &Write) {
         let object = match write {
             Write::Create(object) | Write::Apply(object) | Write::Patch(object) => object,
+            Write::Delete {
+                kind: Kind::VolumeSnapshot,
+                ..
+            } => return self.observed.origin.copy = None,
+            Write::Delete {
+                kind: Kind::VolumeSnapshotContent,
+                ..
+            } => return self.observed.origin.copy_content = Sight::Absent,
             Write::Delete { name, .. } => {
                 return self
                     .observed
@@ -192,7 +201,11 @@ impl World {
             Kind::NetworkPolicy => observed.network_policy = typed(value),
             Kind::Job => observed.jobs.push(typed(value).unwrap()),
             Kind::DatabaseBackup => observed.backups.push(typed(value).unwrap()),
-            Kind::VolumeSnapshot | Kind::VolumeSnapshotContent | Kind::DatabaseInstance => {}
+            Kind::VolumeSnapshot => observed.origin.copy = typed(value),
+            Kind::VolumeSnapshotContent => {
+                observed.origin.copy_content = Sight::Found(Box::new(typed(value).unwrap()));
+            }
+            Kind::DatabaseInstance => {}
         }
     }
 
