@@ -23,12 +23,11 @@ held=
 # let_go CODE: not twice, and no other signal counts any more.
 let_go() {
     trap '' TERM INT
-    local code=$1 word=
+    local code=$1
     if [ -n "$held" ]; then
         # The answer tells whether the lock was there until now.
         { printf '%s\n' "$unlock" "SELECT 'free';" >&"$in"; } 2>/dev/null || :
-        IFS= read -r -t 3 word <&"$out" || :
-        [ "$word" = free ] || code=3
+        answer 3 free || code=3
     fi
     kill -KILL "$process" 2>/dev/null || :
     wait "$process" 2>/dev/null || :
