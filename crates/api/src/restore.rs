@@ -11,6 +11,8 @@ use crate::instance::CredentialsSecret;
 
 /// A restore of a backup into a new instance.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+// Every print column has a type of its own.
+#[allow(clippy::duplicated_attributes)]
 #[kube(
     group = "minidbaas.dev",
     version = "v1alpha1",
