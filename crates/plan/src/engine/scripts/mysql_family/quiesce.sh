@@ -40,10 +40,10 @@ let_go() {
 # The client itself notices only with its next statement that the server has ended the session. 08 is CLOSE_WAIT.
 alive() {
     kill -0 "$process" 2>/dev/null || return 1
-    local state inode rest table
+    local state inode table
     for table in /proc/net/tcp /proc/net/tcp6; do
         [ -r "$table" ] || continue
-        while read -r _ _ _ state _ _ _ _ _ inode rest; do
+        while read -r _ _ _ state _ _ _ _ _ inode _; do
             [ "$state" != 08 ] || [[ $sockets != *"[$inode]"* ]] || return 1
         done <"$table"
     done

@@ -21,7 +21,7 @@ end_with() {
 }
 
 # It goes on in the server when we no longer wait for it, and the copy is as good without.
-PGOPTIONS+=" -c statement_timeout=${LOCK_WAIT}s" PGCONNECT_TIMEOUT=30
+PGOPTIONS+=" -c statement_timeout=${LOCK_WAIT}s"
 echo CHECKPOINT >"$work/checkpoint.sql"
 sql "$work/checkpoint.sql" &
 wait $! || {
