@@ -26,6 +26,10 @@ fn empty(asked: &Asked) -> (u16, Value) {
             200,
             json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": []}),
         ),
+        Some(("GET", path)) if path.ends_with("/databasebackups") => (
+            200,
+            json!({"kind": "DatabaseBackupList", "apiVersion": "minidbaas.dev/v1alpha1", "metadata": {}, "items": []}),
+        ),
         Some(("GET", _)) => refusal(404, "NotFound", "there is none"),
         _ if asked.what == STATUS => {
             let mut resource = serde_json::to_value(instance()).unwrap();

@@ -72,7 +72,8 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     let pair = source::clean(cr, observed);
     if pair.remains {
         wanted.push(FINALIZER_SNAPSHOT_COPY);
-        if stage.over && !observed.claim.as_ref().is_some_and(is_bound) {
+        let unbound = |claim| !is_bound(claim);
+        if stage.over && observed.claim.as_ref().is_some_and(unbound) {
             writes.extend(hand_over(cr, observed));
         }
         if stage.over {
@@ -84,7 +85,11 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     if is_paused(cr) {
         writes.clear();
     }
-    let status = status::leaving(cr, observed, stage.reason, &stage.message, now);
+    let (why, message) = match pair.lacks_rights(stage.over) {
+        Some(message) => (reason::CROSS_NAMESPACE_FORBIDDEN, message),
+        None => (stage.reason, stage.message.as_str()),
+    };
+    let status = status::leaving(cr, observed, why, message, now);
     Plan {
         writes,
         notices: status::notices(cr, &status),

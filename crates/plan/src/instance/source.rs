@@ -269,12 +269,20 @@ pub struct Pair {
     pub remains: bool,
     /// Whether it is being deleted.
     leaves: bool,
+    /// Whether the operator may not look for it any more.
+    unseen: bool,
 }
 
 impl Pair {
     /// Contents are not watched: while one is on its way out it is looked for again.
     pub fn recheck(&self) -> Option<Duration> {
-        (self.leaves && self.remains).then_some(Duration::from_secs(1))
+        let pause = if self.unseen { 15 } else { 1 };
+        (self.leaves && self.remains).then_some(Duration::from_secs(pause))
+    }
+
+    /// What keeps a resource from being let go although everything else is done.
+    pub fn lacks_rights(&self, over: bool) -> Option<&'static str> {
+        (over && self.unseen).then_some("The VolumeSnapshotContent that was made for the restore cannot be deleted: the operator has no right to. Apply deploy/cluster-wide/cross-namespace.yaml until the resource is gone.")
     }
 }
 
@@ -298,6 +306,7 @@ pub fn pair(
         remains: ends.remains || !made.is_empty(),
         writes: made,
         leaves: false,
+        unseen: false,
     }
 }
 
@@ -331,5 +340,6 @@ pub fn clean(cr: &DatabaseInstance, observed: &Observed) -> Pair {
         writes: writes.collect(),
         remains: !ours.is_empty() || unseen,
         leaves: true,
+        unseen,
     }
 }

@@ -236,7 +236,12 @@ pub fn leaving(
         why,
         message,
     )];
-    if [reason::DELETION_PROTECTED, reason::FINAL_BACKUP_FAILED].contains(&why) {
+    let stalls = [
+        reason::DELETION_PROTECTED,
+        reason::FINAL_BACKUP_FAILED,
+        reason::CROSS_NAMESPACE_FORBIDDEN,
+    ];
+    if stalls.contains(&why) {
         statements.push(state(STALLED, "True", why, message));
     }
     DatabaseInstanceStatus {

@@ -296,6 +296,19 @@ fn a_strangers_pair_is_not_taken_and_missing_rights_are_told() {
     assert_eq!(world.reason(STALLED), reason::CROSS_NAMESPACE_FORBIDDEN);
 }
 
+#[rstest]
+fn a_pair_that_may_not_be_seen_any_more_is_told_of() {
+    let mut world = crossing();
+    world.pass();
+    world.observed.origin.copy_content = Sight::Forbidden;
+    world.cr.metadata.deletion_timestamp = Some(world.now.clone());
+    world.pass();
+    world.settle();
+    assert_eq!(world.reason(STALLED), reason::CROSS_NAMESPACE_FORBIDDEN);
+    world.observed.origin.copy_content = Sight::Absent;
+    assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
+}
+
 fn proof() -> World {
     let mut world = restored(Engine::Postgresql, json!({"deletionPolicy": "Delete"}));
     let label = (LABEL_VERIFIES.to_owned(), "backup-uid".to_owned());
