@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use api::backup::{DatabaseBackupStatus, Verification};
+use api::backup::DatabaseBackupStatus;
 use api::condition::{READY, STALLED, Statement, VERIFIED, reason};
 use api::names::{ANNOTATION_BACKUP, LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
-use super::Observed;
 use super::status::state;
+use super::{Observed, is_good};
 use crate::build::volume_snapshot::owner_reference;
 use crate::instance::facts::seconds_since;
 use crate::{Kind, Object, Write};
@@ -30,11 +30,17 @@ pub struct Proof {
 const PATIENCE_SECONDS: i64 = 3600;
 /// While another proof takes the room.
 const ROOM: Duration = Duration::from_secs(5);
+const DELETED: &str = "The throw-away instance was deleted before the checks had ended. Create another backup to have one proved.";
 /// What a restored database says when the backup is bad, and not the cluster.
 const DAMAGE: [&str; 1] = [reason::CRASH_LOOP];
 
 /// Whether the backup waits for its proof, or the proof is under way.
 pub fn is_wanted(cr: &DatabaseBackup) -> bool {
+    is_open(cr) && is_good(cr)
+}
+
+/// Whether there is no result yet.
+fn is_open(cr: &DatabaseBackup) -> bool {
     let status = cr.status.as_ref();
     cr.spec.verify
         && cr.metadata.deletion_timestamp.is_none()
@@ -58,7 +64,7 @@ pub fn decide(
         .verification
         .as_ref()
         .filter(|instance| is_ours(cr, instance));
-    if !is_wanted(cr) {
+    if !is_open(cr) {
         // The result is on record: only now may the instance go.
         let writes = instance
             .filter(|instance| instance.metadata.deletion_timestamp.is_none())
@@ -72,7 +78,16 @@ pub fn decide(
         };
     }
     let Some(instance) = instance else {
-        return begin(cr, observed, status, now);
+        let known = status.verification.as_mut();
+        if let Some(proof) = known.filter(|proof| proof.instance.is_some()) {
+            proof.instance = None;
+            proof.verified_at = Some(now.clone());
+            return Proof {
+                statement: Some(state(VERIFIED, "Unknown", reason::NOT_CHECKED, DELETED)),
+                ..Proof::default()
+            };
+        }
+        return begin(cr, observed, status);
     };
     let mut proof = status.verification.clone().unwrap_or_default();
     proof.instance = instance.metadata.name.clone();
@@ -111,12 +126,27 @@ pub fn decide(
     }
 }
 
-fn begin(
+/// The snapshot cannot be restored now: a proof without a result is given up, and begins anew when it can.
+pub fn set_aside(
     cr: &DatabaseBackup,
     observed: &Observed,
     status: &mut DatabaseBackupStatus,
-    now: &Time,
 ) -> Proof {
+    let instance = observed.verification.iter();
+    let ours = instance.filter(|i| is_ours(cr, i) && i.metadata.deletion_timestamp.is_none());
+    let mut proof = Proof {
+        writes: ours.map(delete).collect(),
+        ..Proof::default()
+    };
+    if is_open(cr) {
+        status.verification = None;
+        let message = "The proof begins when the snapshot can be restored.";
+        proof.statement = Some(state(VERIFIED, "Unknown", reason::VERIFYING, message));
+    }
+    proof
+}
+
+fn begin(cr: &DatabaseBackup, observed: &Observed, status: &DatabaseBackupStatus) -> Proof {
     let name = verification_instance(cr.metadata.uid.as_deref().unwrap_or_default());
     if observed.verification.is_some() {
         let message = format!(
@@ -140,11 +170,6 @@ fn begin(
         .into_iter()
         .map(Write::Create)
         .collect();
-    status.verification = Some(Verification {
-        instance: Some(name),
-        started_at: Some(now.clone()),
-        ..Verification::default()
-    });
     Proof {
         writes,
         statement: waits("The backup is about to be restored into a throw-away instance."),
@@ -164,7 +189,7 @@ fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Op
                 VERIFIED,
                 "True",
                 reason::CHECKED,
-                format!("Restored and found good: {}", c.message),
+                format!("Restored and found good: {}", sentence(&c.message)),
             ));
         }
         Some(c) if c.status == "False" => {
@@ -200,12 +225,7 @@ fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Op
         ));
     }
     if instance.metadata.deletion_timestamp.is_some() {
-        return Some(state(
-            VERIFIED,
-            "Unknown",
-            reason::NOT_CHECKED,
-            "The throw-away instance was deleted before the checks had ended. Create another backup to have one proved.",
-        ));
+        return Some(state(VERIFIED, "Unknown", reason::NOT_CHECKED, DELETED));
     }
     (seconds_since(started, now) >= PATIENCE_SECONDS && started.is_some()).then(|| {
         let said = condition(READY)

@@ -113,7 +113,9 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 
 /// Whether a container ends again and again, so that only a change helps.
 pub fn is_failing(pod: &Pod) -> bool {
-    !is_ready(pod) && containers(pod).any(|container| crashed(container).is_some())
+    pod.metadata.deletion_timestamp.is_none()
+        && !is_ready(pod)
+        && containers(pod).any(|container| crashed(container).is_some())
 }
 
 /// How the container last ended, if it keeps ending.
@@ -146,6 +148,10 @@ fn crashed(
 
 /// What keeps the pod from serving, if anything does.
 pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble> {
+    // What was told to end may end badly; the pod after it has to be asked.
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     if let Some(unscheduled) = condition(pod, "PodScheduled")
         .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
     {

@@ -55,7 +55,7 @@ fn said(subject: &Subject<'_>, observed: &Observed, name: &str, outcome: &Outcom
     let title = subject.engine.title();
     let line = |words: &str, otherwise: &str| match words.trim() {
         "" => otherwise.to_owned(),
-        words => words.to_owned(),
+        words => format!("{}.", words.trim_end_matches('.')),
     };
     match outcome {
         Outcome::Absent => state(
