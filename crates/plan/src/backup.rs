@@ -14,7 +14,7 @@ mod verification;
 use std::time::Duration;
 
 use api::backup::{BackupPhase, SnapshotStatus};
-use api::condition::reason;
+use api::condition::{STALLED, reason};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotStatus};
 use api::names::{ANNOTATION_BACKUP, ANNOTATION_PAUSED};
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance};
@@ -112,6 +112,15 @@ pub fn is_good(cr: &DatabaseBackup) -> bool {
         })
 }
 
+/// Whether the backup can be restored, and was not found damaged when it was.
+pub fn is_sound(cr: &DatabaseBackup) -> bool {
+    let conditions = cr.status.iter().flat_map(|status| &status.conditions);
+    is_good(cr)
+        && !conditions
+            .into_iter()
+            .any(|c| c.type_ == api::condition::VERIFIED && c.status == "False")
+}
+
 /// While something is under way whose end may come without an event.
 const SOON: Duration = Duration::from_secs(2);
 /// While something is missing that may be put right elsewhere.
@@ -128,14 +137,18 @@ pub fn decide(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Plan {
     } else if status::before(cr).ready_at.is_some() {
         keep::kept(cr, observed, now)
     } else if is_finished(cr) {
-        Verdict::rest(status::before(cr), clean_up(cr, observed))
+        status::settled(cr, clean_up(cr, observed))
     } else {
         work(cr, observed, now)
     };
     let paused = annotation(&cr.metadata, ANNOTATION_PAUSED) == Some("true");
     if paused && !verdict.writes.is_empty() {
         let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
-        verdict = status::invalid(cr, &Invalid::spec(reason::PAUSED, why), now);
+        verdict = if is_finished(cr) {
+            status::held(cr, verdict, why, now)
+        } else {
+            status::invalid(cr, &Invalid::spec(reason::PAUSED, why), now)
+        };
     }
     Plan {
         notices: status::notices(cr, &verdict.status),
@@ -155,11 +168,13 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
             );
             pending(cr, &Invalid::surroundings(reason::NAME_TAKEN, message), now)
         }
-        Some(snapshot) => follow(cr, observed, snapshot, now),
-        None if status::before(cr).snapshot.is_some() => {
+        Some(snapshot) if snapshot.metadata.deletion_timestamp.is_none() => {
+            follow(cr, observed, snapshot, now)
+        }
+        snapshot if snapshot.is_some() || status::before(cr).snapshot.is_some() => {
             give_up(cr, observed, reason::SNAPSHOT_LOST, "The VolumeSnapshot was deleted before it was complete. Delete this backup and create another.".to_owned(), now)
         }
-        None => begin(cr, observed, now),
+        _ => begin(cr, observed, now),
     }
 }
 
@@ -173,14 +188,19 @@ fn begin(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
         Err(invalid) => return give_up(cr, observed, invalid.reason, invalid.message, now),
     };
     let started = status::before(cr).started_at.unwrap_or_else(|| now.clone());
-    if let Some(verdict) = overdue(cr, observed, &started, now) {
+    let step = hold::before_cut(cr, observed, &ready);
+    let waits_for = match &step {
+        hold::Step::Wait(_, message) => message.clone(),
+        _ => "The snapshot could not be asked for.".to_owned(),
+    };
+    if let Some(verdict) = overdue(cr, observed, &started, &waits_for, now) {
         return verdict;
     }
     let mut status = status::before(cr);
     status.started_at = Some(started);
     status.source = Some(ready.source.clone());
     let mut writes = Vec::new();
-    let (reason, message) = match hold::before_cut(cr, observed, &ready, now) {
+    let (reason, message) = match step {
         hold::Step::Cut => {
             writes.push(Write::Create(volume_snapshot(
                 cr,
@@ -219,13 +239,19 @@ fn follow(
     status.source = status
         .source
         .or_else(|| preflight::source(cr, observed).ok());
+    if status.source.is_none() {
+        let message = "The instance went before it was written down what the snapshot holds, so it could not be restored. Create another backup.";
+        let reason = reason::INSTANCE_NOT_FOUND;
+        return give_up(cr, observed, reason, message.to_owned(), now);
+    }
     let seen = snapshot.status.clone().unwrap_or_default();
     status.snapshot = Some(snapshot_status(&status.snapshot, snapshot, &seen, observed));
+    let overdue = || overdue(cr, observed, &started, SLOW_STORAGE, now);
     let Some(taken) = seen.creation_time.clone() else {
-        if let Some(verdict) = overdue(cr, observed, &started, now) {
+        if let Some(verdict) = overdue() {
             return verdict;
         }
-        if let hold::Step::Failed(reason, message) = hold::until_cut(cr, observed, now) {
+        if let hold::Step::Failed(reason, message) = hold::until_cut(cr, observed) {
             return give_up(cr, observed, reason, message, now);
         }
         return match driver_error(&seen) {
@@ -244,7 +270,13 @@ fn follow(
     };
     if status.consistency.is_none() {
         match hold::at_cut(cr, observed, &taken) {
-            Ok(consistency) => status.consistency = Some(consistency),
+            Ok(Some(consistency)) => status.consistency = Some(consistency),
+            Ok(None) => {
+                let message = "The cut is made; whether writes were held at that moment is about to be known.";
+                let says = (reason::HOLDING, message.to_owned());
+                return overdue()
+                    .unwrap_or_else(|| Verdict::running(cr, status, says, Vec::new(), now));
+            }
             Err((reason, message)) => return give_up(cr, observed, reason, message, now),
         }
         status.taken_at = Some(taken);
@@ -260,6 +292,10 @@ fn follow(
             now,
         );
     }
+    if hold::was_over(cr, observed, &taken) {
+        let message = hold::exceeded(cr);
+        return give_up(cr, observed, reason::HOLD_EXCEEDED, message, now);
+    }
     let writes = release(observed);
     if status.held_milliseconds.is_none() {
         status.held_milliseconds = hold::measured(cr, observed, &status, now);
@@ -269,7 +305,7 @@ fn follow(
     if seen.ready_to_use == Some(true) && measured && writes.is_empty() {
         return keep::completed(cr, observed, snapshot, status, now);
     }
-    if let Some(verdict) = overdue(cr, observed, &started, now) {
+    if let Some(verdict) = overdue() {
         return verdict;
     }
     match driver_error(&seen) {
@@ -325,11 +361,14 @@ fn driver_error(seen: &VolumeSnapshotStatus) -> Option<String> {
     ))
 }
 
-/// A backup that is not ready in time fails.
+const SLOW_STORAGE: &str = "The storage did not complete the snapshot in time.";
+
+/// A backup that is not ready in time fails; `otherwise` says why, if the driver does not.
 fn overdue(
     cr: &DatabaseBackup,
     observed: &Observed,
     started: &Time,
+    otherwise: &str,
     now: &Time,
 ) -> Option<Verdict> {
     let deadline = i64::from(cr.spec.deadline_seconds);
@@ -341,7 +380,7 @@ fn overdue(
         .as_ref()
         .and_then(|snapshot| snapshot.status.clone());
     let why = seen.as_ref().and_then(driver_error).map_or_else(
-        || "The storage did not complete the snapshot in time.".to_owned(),
+        || otherwise.to_owned(),
         |error| {
             error
                 .split(" It is tried again")
@@ -364,26 +403,21 @@ fn overdue(
 
 /// Something is missing: nothing is made, and after a while the backup fails.
 fn pending(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
-    let age = seconds_since(cr.metadata.creation_timestamp.as_ref(), now);
-    if cr.metadata.creation_timestamp.is_some() && age >= PENDING_SECONDS {
+    // From when it was told: before, nobody may have been there to look.
+    let conditions = status::before(cr).conditions;
+    let told = conditions.iter().find(|c| c.type_ == STALLED);
+    if told.is_some_and(|c| seconds_since(Some(&c.last_transition_time), now) >= PENDING_SECONDS) {
         let message = format!(
             "{} Given up after {} minutes: delete this backup and create another.",
             invalid.message,
             PENDING_SECONDS / 60
         );
-        return status::given_up(
-            cr,
-            status::before(cr),
-            invalid.reason,
-            &message,
-            Vec::new(),
-            now,
-        );
+        return status::given_up(cr, status::before(cr), invalid.reason, &message, now);
     }
     status::invalid(cr, invalid, now)
 }
 
-/// The backup fails, and what was made for it goes.
+/// The backup fails. That and why is on record before what was made for it goes: afterwards nothing would tell it.
 fn give_up(
     cr: &DatabaseBackup,
     observed: &Observed,
@@ -396,8 +430,12 @@ fn give_up(
     status.snapshot = None;
     status.taken_at = None;
     status.consistency = None;
-    let writes = clean_up(cr, observed);
-    status::given_up(cr, status, reason, &message, writes, now)
+    status.held_milliseconds = None;
+    let rest = !clean_up(cr, observed).is_empty();
+    Verdict {
+        recheck: rest.then_some(SOON),
+        ..status::given_up(cr, status, reason, &message, now)
+    }
 }
 
 /// Deletes the Job that holds writes.

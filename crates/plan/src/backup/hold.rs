@@ -33,7 +33,7 @@ pub enum Step {
 const CLOCK_MILLISECONDS: i64 = 1000;
 
 /// Before the snapshot is asked for.
-pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready, _now: &Time) -> Step {
+pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready) -> Step {
     if !needs_hold(cr.spec.method) || is_idle(observed) {
         return Step::Cut;
     }
@@ -45,7 +45,7 @@ pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready, _now:
             Some(Container::Waiting) | None => Step::Wait(None, "The database is being stopped for the cut.".to_owned()),
         },
         Method::Quiesced => match (&observed.job, &observed.job_pod) {
-            (Some(_), Some(pod)) if ended(pod).is_some() => Step::Failed(reason::QUIESCE_FAILED, unquiesced(pod)),
+            (Some(_), Some(pod)) if ended(pod).is_some() => lost(cr, pod),
             (Some(_), Some(pod)) if is_ready(pod) => Step::Cut,
             (Some(job), _) if has_failed(job) => Step::Failed(reason::QUIESCE_FAILED, "The Job that was to hold writes did not get to run in time: `kubectl describe` of it shows why. Delete this backup and create another.".to_owned()),
             (Some(_), _) => Step::Wait(None, "Writes are about to be held for the cut.".to_owned()),
@@ -59,7 +59,7 @@ pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready, _now:
 }
 
 /// After the snapshot was asked for, and before it is cut: does the hold still last?
-pub fn until_cut(cr: &DatabaseBackup, observed: &Observed, _now: &Time) -> Step {
+pub fn until_cut(cr: &DatabaseBackup, observed: &Observed) -> Step {
     if is_idle(observed) {
         return Step::Cut;
     }
@@ -70,46 +70,62 @@ pub fn until_cut(cr: &DatabaseBackup, observed: &Observed, _now: &Time) -> Step 
             _ => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
         },
         Method::Quiesced => match &observed.job_pod {
-            Some(pod) if ended(pod).is_none() => Step::Cut,
+            Some(pod) if is_alive(pod) => Step::Cut,
             _ => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
         },
     }
 }
 
-/// What is certain of a cut that was made at this time: a hold that lasts after the cut lasted at the cut.
+/// What is certain of a cut that was made at this time: a hold that lasts after the cut lasted at the cut. `None`: that is
+/// about to be known.
 pub fn at_cut(
     cr: &DatabaseBackup,
     observed: &Observed,
     taken: &Time,
-) -> Result<Consistency, (&'static str, String)> {
+) -> Result<Option<Consistency>, (&'static str, String)> {
     if needs_hold(cr.spec.method) && is_idle(observed) {
-        return Ok(Consistency::Offline);
+        return Ok(Some(Consistency::Offline));
     }
     let lapsed = || Err((reason::HOLD_EXCEEDED, exceeded(cr)));
     match cr.spec.method {
-        Method::Online => Ok(Consistency::CrashConsistent),
+        Method::Online => Ok(Some(Consistency::CrashConsistent)),
         Method::Offline => match holder(cr, observed) {
-            Some(Container::Running) => Ok(Consistency::Offline),
+            Some(Container::Running) => Ok(Some(Consistency::Offline)),
             _ => lapsed(),
         },
         Method::Quiesced => match &observed.job_pod {
-            Some(pod) if ended(pod).is_none() => Ok(Consistency::Quiesced),
-            pod => {
-                // The operator was away: the Job says itself until when it held. A creationTime has whole seconds.
-                let words = pod
-                    .as_ref()
-                    .and_then(ended)
-                    .or_else(|| observed.last_words.clone());
-                let released = words.as_deref().and_then(|words| number(words, "released"));
+            Some(pod) if is_alive(pod) && is_ready(pod) => Ok(Some(Consistency::Quiesced)),
+            // Between the end of the hold and the words about it.
+            Some(pod) if ended(pod).is_none() => Ok(None),
+            // The operator was away: the Job says itself until when it held. A creationTime has whole seconds.
+            _ => {
                 let cut = (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS;
-                if released.is_some_and(|released| released >= cut) {
-                    Ok(Consistency::Quiesced)
-                } else {
-                    lapsed()
+                match released(observed) {
+                    Some(released) if released >= cut => Ok(Some(Consistency::Quiesced)),
+                    _ => lapsed(),
                 }
             }
         },
     }
+}
+
+/// Whether the Job's last words say that the hold had ended before the cut, which its pod was too late to show.
+pub fn was_over(cr: &DatabaseBackup, observed: &Observed, taken: &Time) -> bool {
+    let cut = taken.0.as_second() * 1000 - CLOCK_MILLISECONDS;
+    let quiesced =
+        cr.status.as_ref().and_then(|status| status.consistency) == Some(Consistency::Quiesced);
+    quiesced && released(observed).is_some_and(|released| released < cut)
+}
+
+/// Until when writes were held, in Unix milliseconds, by the Job's own account.
+fn released(observed: &Observed) -> Option<i64> {
+    number(&words(observed)?, "released")
+}
+
+/// The last words of the Job's pod, wherever they were heard.
+fn words(observed: &Observed) -> Option<String> {
+    let pod = observed.job_pod.as_ref();
+    pod.and_then(ended).or_else(|| observed.last_words.clone())
 }
 
 /// For how long writes were held, once that is known. Where the Job's own measure was lost, the time since the backup began
@@ -126,18 +142,15 @@ pub fn measured(
     if status.consistency == Some(Consistency::Offline) {
         return Some(0);
     }
-    let words = observed
-        .job_pod
-        .as_ref()
-        .and_then(ended)
-        .or_else(|| observed.last_words.clone());
-    if let Some(held) = words.as_deref().and_then(|words| number(words, "held")) {
+    if let Some(held) = words(observed).and_then(|words| number(&words, "held")) {
         return Some(held);
     }
+    // The pod of a lost node stays; its hold is over all the same.
     let gone = observed.job.is_none() && observed.job_pod.is_none();
+    let since = seconds_since(status.taken_at.as_ref(), now);
+    let over = gone || since >= i64::from(cr.spec.hold_seconds);
     let began = status.started_at.as_ref()?;
-    (gone && seconds_since(status.taken_at.as_ref(), now) >= WORDS_SECONDS)
-        .then(|| now.0.as_millisecond() - began.0.as_second() * 1000)
+    (over && since >= WORDS_SECONDS).then(|| now.0.as_millisecond() - began.0.as_second() * 1000)
 }
 
 /// The last words of the Job's pod, once its container has ended.
@@ -155,8 +168,16 @@ fn number(words: &str, key: &str) -> Option<i64> {
         .find_map(|value| value[key].as_i64())
 }
 
-/// Whether no server works on the volume, nor is about to.
+/// Whether the Job's pod works, as far as is known.
+fn is_alive(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && ended(pod).is_none()
+}
+
+/// Whether no server works on the volume, nor is about to. Where there was something to hold, it was not so at the cut.
 fn is_idle(observed: &Observed) -> bool {
+    if observed.job.is_some() || observed.job_pod.is_some() || observed.last_words.is_some() {
+        return false;
+    }
     let asked = |set: &k8s_openapi::api::apps::v1::StatefulSet| {
         set.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
     };
@@ -202,25 +223,31 @@ fn has_failed(job: &k8s_openapi::api::batch::v1::Job) -> bool {
         .any(|condition| condition.type_ == "Failed" && condition.status == "True")
 }
 
-fn exceeded(cr: &DatabaseBackup) -> String {
+/// What is said of a hold that was too short.
+pub fn exceeded(cr: &DatabaseBackup) -> String {
     format!(
         "The hold ended after spec.holdSeconds ({} s), before the storage had made the cut; the database works as before. Create another backup with a greater holdSeconds or the method Online.",
         cr.spec.hold_seconds
     )
 }
 
-fn unquiesced(pod: &Pod) -> String {
+/// The Job has ended before the snapshot was asked for: either it never held, or not for long enough.
+fn lost(cr: &DatabaseBackup, pod: &Pod) -> Step {
     let words = ended(pod).unwrap_or_default();
+    if number(&words, "held").is_some() {
+        return Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr));
+    }
     let line = words
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty())
         .unwrap_or("no reason was given")
         .trim();
-    format!(
+    let message = format!(
         "Writes could not be held for the cut: {}. Create another backup, or one with the method Online.",
         line.trim_end_matches('.')
-    )
+    );
+    Step::Failed(reason::QUIESCE_FAILED, message)
 }
 
 /// The instance as the Job's builder wants it.

@@ -8,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::status::{Verdict, before, finish, state};
-use super::{LATER, Observed, fate, is_good, is_own, release, verification};
+use super::{LATER, Observed, fate, is_own, is_sound, release, verification};
 use crate::instance::source::awaits_backup;
+use crate::quantity::thousandths;
 use crate::{Kind, Write};
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ pub fn completed(
         .as_ref()
         .and_then(|status| status.restore_size.clone());
     // Not every driver tells; then the volume's own size is the least that is certain to do.
-    status.restore_size = size.or_else(|| {
+    let told = size.filter(|size| thousandths(&size.0) > Some(0));
+    status.restore_size = told.or_else(|| {
         let claim = observed.claim.as_ref()?;
         claim
             .status
@@ -92,7 +94,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     let usable = observed
         .snapshot
         .as_ref()
-        .filter(|snapshot| is_own(cr, snapshot));
+        .filter(|snapshot| is_own(cr, snapshot) && snapshot.metadata.deletion_timestamp.is_none());
     let trouble = match usable {
         None => Some((
             reason::SNAPSHOT_LOST,
@@ -112,10 +114,16 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     };
     if let Some((reason, message)) = trouble {
         status.phase = Some(BackupPhase::Failed);
-        let statements = [
+        let mut statements = vec![
             state(READY, "False", reason, message.clone()),
             state(STALLED, "True", reason, message),
         ];
+        let proof = verification::set_aside(cr, observed, &mut status);
+        writes.extend(proof.writes);
+        statements.extend(proof.statement);
+        if usable.is_none() && is_due(cr, now) && !in_use(observed) {
+            writes.push(expiry(cr));
+        }
         return Verdict {
             writes,
             status: finish(cr, status, &statements, now),
@@ -125,14 +133,11 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     let mut statements = vec![ready(cr, &status)];
     status.phase = Some(BackupPhase::Ready);
     let mut recheck = status.expires_at.as_ref().map(|at| until(at, now));
-    if is_due(cr, now) {
+    // It may have become due after the peers were looked for: the next pass looks.
+    if is_due(cr, now) && observed.peers.is_some() {
         match held_back(cr, observed) {
             None => {
-                writes.push(Write::Delete {
-                    kind: Kind::DatabaseBackup,
-                    name: cr.metadata.name.clone().unwrap_or_default(),
-                    uid: cr.metadata.uid.clone().unwrap_or_default(),
-                });
+                writes.push(expiry(cr));
             }
             Some((reason, message)) => {
                 status.phase = Some(BackupPhase::Expired);
@@ -152,13 +157,25 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     }
 }
 
+fn expiry(cr: &DatabaseBackup) -> Write {
+    Write::Delete {
+        kind: Kind::DatabaseBackup,
+        name: cr.metadata.name.clone().unwrap_or_default(),
+        uid: cr.metadata.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// Whether a restore uses the backup; as long as that is not known, it may.
+fn in_use(observed: &Observed) -> bool {
+    let peers = observed.peers.as_ref();
+    peers.is_none_or(|peers| peers.restoring || peers.copies.iter().any(needs_backup))
+}
+
 /// Why a backup that is due may not go.
 fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, String)> {
-    let Some(peers) = &observed.peers else {
-        return Some((reason::COMPLETED, "The backup is due to go.".to_owned()));
-    };
+    let peers = observed.peers.as_ref()?;
     let name = cr.metadata.name.as_deref().unwrap_or_default();
-    if peers.restoring || peers.copies.iter().any(needs_backup) {
+    if in_use(observed) {
         return Some((
             reason::IN_USE,
             format!(
@@ -180,7 +197,7 @@ fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, 
     let newer = peers
         .siblings
         .iter()
-        .any(|other| is_good(other) && rank(other) > rank(cr));
+        .any(|other| is_sound(other) && rank(other) > rank(cr));
     (living && !newer).then(|| {
         (
             reason::LAST_GOOD_BACKUP,

@@ -151,7 +151,6 @@ pub fn given_up(
     status: DatabaseBackupStatus,
     reason: &'static str,
     message: &str,
-    writes: Vec<Write>,
     now: &Time,
 ) -> Verdict {
     let statements = [
@@ -162,7 +161,33 @@ pub fn given_up(
         phase: Some(BackupPhase::Failed),
         ..status
     };
-    Verdict::rest(finish(cr, status, &statements, now), writes)
+    Verdict::rest(finish(cr, status, &statements, now), Vec::new())
+}
+
+/// The backup has failed before: what was said stays.
+pub fn settled(cr: &DatabaseBackup, writes: Vec<Write>) -> Verdict {
+    let mut status = before(cr);
+    status.observed_generation = Some(cr.metadata.generation.unwrap_or_default());
+    for condition in &mut status.conditions {
+        condition.observed_generation = status.observed_generation;
+    }
+    Verdict::rest(status, writes)
+}
+
+/// A pause holds back what is to be done with a backup that has come to its end; what is true of its snapshot stays.
+pub fn held(cr: &DatabaseBackup, verdict: Verdict, why: &str, now: &Time) -> Verdict {
+    let mut status = verdict.status;
+    if !status.conditions.iter().any(|c| c.type_ == STALLED) {
+        let statement = [state(STALLED, "True", reason::PAUSED, why)];
+        let generation = cr.metadata.generation.unwrap_or_default();
+        let stalled = conditions(&before(cr).conditions, &statement, generation, now);
+        status.conditions.extend(stalled);
+    }
+    Verdict {
+        writes: Vec::new(),
+        status,
+        recheck: verdict.recheck,
+    }
 }
 
 /// The resource is being deleted; Kubernetes collects what it owns.
@@ -221,15 +246,16 @@ pub fn notices(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Vec<Notice
         !old.iter()
             .any(|old| old.type_ == condition.type_ && old.reason == condition.reason)
     };
-    let told = [READY, VERIFIED];
-    let stalled = status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == STALLED);
+    let is = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_);
+    let (stalled, goes_on) = (is(STALLED), is(RECONCILING));
     status
         .conditions
         .iter()
-        .filter(|condition| told.contains(&condition.type_.as_str()))
+        .filter(|condition| match condition.type_.as_str() {
+            READY => !goes_on,
+            VERIFIED => condition.reason != reason::VERIFYING,
+            _ => false,
+        })
         .filter(is_new)
         .map(|condition| Notice {
             warning: condition.status == "False" && (stalled || condition.type_ == VERIFIED),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use api::backup::BackupPhase;
 use api::condition::{BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, reason};
 use api::instance::{Backup, LastBackup};
-use api::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_SCHEDULED, MANAGED_BY, scheduled_backup};
+use api::names::{
+    ANNOTATION_HOLD, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_SCHEDULED, MANAGED_BY, scheduled_backup,
+};
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::tz::TimeZone;
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::conditions::{before, has_served, state};
 use super::{Decision, Observed};
-use crate::backup::{is_finished, is_good, wants_server_down};
+use crate::backup::{is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;
 use crate::engine;
 use crate::retention::{self, Candidate, State};
@@ -34,17 +36,21 @@ pub struct Backups {
     /// Why the schedule cannot be carried out.
     pub invalid: Option<Invalid>,
     statement: Option<Statement>,
+    /// The run that status.nextBackup tells: one that is due stays there until its backup was seen.
     next: Option<Time>,
+    /// When there is something to do without an event.
+    wake: Option<Time>,
 }
 
 /// Decides about the backups of an instance that is not being deleted.
 pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
     let mut backups = Backups {
-        hold: hold(cr, &observed.backups),
+        hold: hold(cr, observed, now),
         writes: Vec::new(),
         invalid: None,
         statement: None,
         next: None,
+        wake: None,
     };
     let schedule = match schedule(cr) {
         Ok(schedule) => schedule,
@@ -60,6 +66,9 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
         }
     };
     if let (Some(schedule), Some(spec)) = (&schedule, &cr.spec.backup) {
+        backups.wake = schedule.next_after(now.0).map(Time);
+        backups.next = backups.wake.clone();
+        backups.statement = Some(health(observed, backups.wake.as_ref()));
         if let Some(run) = due(cr, schedule, now) {
             let name = scheduled_backup(
                 cr.metadata.name.as_deref().unwrap_or_default(),
@@ -73,10 +82,9 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
                 backups
                     .writes
                     .push(Write::Create(scheduled(cr, spec, &name)));
+                backups.next = before(cr).next_backup;
             }
         }
-        backups.next = schedule.next_after(now.0).map(Time);
-        backups.statement = Some(health(observed, backups.next.as_ref()));
     }
     backups
         .writes
@@ -158,28 +166,43 @@ pub fn backup(cr: &DatabaseInstance, name: &str, more_labels: Value, spec: Value
 }
 
 /// The Offline backup that wants the server down; one at a time, the first that began.
-pub fn hold(cr: &DatabaseInstance, backups: &[DatabaseBackup]) -> Option<Hold> {
-    if cr.spec.stopped {
-        return None;
-    }
-    let backup = backups
+pub fn holder<'a>(
+    cr: &DatabaseInstance,
+    backups: &'a [DatabaseBackup],
+) -> Option<&'a DatabaseBackup> {
+    let wanted = backups
         .iter()
-        .filter(|backup| wants_server_down(backup))
-        .min_by_key(|backup| {
-            let started = backup
-                .status
-                .as_ref()
-                .and_then(|status| status.started_at.as_ref().map(|at| at.0));
-            (started, backup.metadata.name.clone())
-        })?;
-    let started = backup.status.as_ref()?.started_at.as_ref()?.0.as_second();
+        .filter(|backup| !cr.spec.stopped && wants_server_down(backup));
+    wanted.min_by_key(|backup| {
+        let status = backup.status.as_ref();
+        let started = status.and_then(|status| status.started_at.as_ref().map(|at| at.0));
+        (started, backup.metadata.name.clone())
+    })
+}
+
+/// The hold for that backup. It has its time from when its turn comes, which may be long after the backup began; the template
+/// remembers.
+fn hold(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Option<Hold> {
+    let backup = holder(cr, &observed.backups)?;
+    let backup_uid = backup.metadata.uid.clone()?;
+    let template = json!(observed.stateful_set)["spec"]["template"].take();
+    let is_in_force = template["metadata"]["annotations"][ANNOTATION_HOLD] == *backup_uid;
+    let value = |list: &Value, name: &str, key: &str| {
+        let mut list = list.as_array().into_iter().flatten();
+        let found = list.find(|item| item["name"] == name);
+        found.map(|item| item[key].clone()).unwrap_or_default()
+    };
+    let env = value(&template["spec"]["initContainers"], "hold", "env");
+    let until = value(&env, "HOLD_UNTIL", "value");
+    let until = until.as_str().and_then(|until| until.parse().ok());
     let seconds = i64::from(backup.spec.hold_seconds);
+    // The stop itself may take its time; a pod that starts later than this does not wait at all.
+    let latest = now.0.as_second() + engine::of(cr.spec.engine).grace_seconds() + seconds;
     Some(Hold {
-        backup_uid: backup.metadata.uid.clone()?,
         backup_name: backup.metadata.name.clone()?,
+        backup_uid,
         seconds,
-        // The stop itself may take its time; a pod that starts later than this does not wait at all.
-        until: started + engine::of(cr.spec.engine).grace_seconds() + seconds,
+        until: until.filter(|_| is_in_force).unwrap_or(latest),
     })
 }
 
@@ -221,7 +244,7 @@ pub fn due_to_go(
     let newest = |good: &dyn Fn(&&DatabaseBackup) -> bool| {
         backups
             .iter()
-            .filter(|backup| is_good(backup))
+            .filter(|backup| is_sound(backup))
             .filter(good)
             .filter_map(taken)
             .max()
@@ -244,7 +267,7 @@ fn candidate<'a>(backup: &'a DatabaseBackup, in_use: &BTreeSet<String>) -> Optio
         name,
         taken_at: taken(backup),
         created_at: backup.metadata.creation_timestamp.as_ref()?.0,
-        state: if is_good(backup) {
+        state: if is_sound(backup) {
             State::Good
         } else if is_finished(backup) {
             State::Failed
@@ -286,7 +309,7 @@ fn over(
     .collect()
 }
 
-/// BackupHealthy: how the last scheduled backup went.
+/// BackupHealthy: how the last scheduled backup went. One that is under way says nothing yet.
 fn health(observed: &Observed, next: Option<&Time>) -> Statement {
     let last = observed
         .backups
@@ -294,6 +317,7 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
         .filter(|backup| is_scheduled(backup))
         .max_by_key(|backup| {
             (
+                is_finished(backup) || is_stalled(backup),
                 backup.metadata.creation_timestamp.as_ref().map(|at| at.0),
                 backup.metadata.name.clone(),
             )
@@ -324,7 +348,7 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
             reason::BACKUP_FAILED,
             format!("The last scheduled backup, {name}, failed: {}", why.message),
         ),
-        (_, Some(why), _) => unhealthy(
+        (_, Some(why), _) if !is_good(last) => unhealthy(
             reason::BACKUP_WAITING,
             format!(
                 "The last scheduled backup, {name}, cannot be taken: {}",
@@ -347,6 +371,13 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
     }
 }
 
+fn is_stalled(backup: &DatabaseBackup) -> bool {
+    let conditions = backup.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == STALLED)
+}
+
 /// Puts what is known of backups into the status.
 pub fn tell(
     cr: &DatabaseInstance,
@@ -359,7 +390,7 @@ pub fn tell(
         let found = observed
             .backups
             .iter()
-            .filter(|backup| is_good(backup) && wanted(backup))
+            .filter(|backup| is_sound(backup) && wanted(backup))
             .filter_map(|backup| {
                 Some(LastBackup {
                     name: backup.metadata.name.clone()?,
@@ -395,6 +426,6 @@ pub fn tell(
 
 /// When the next run is due.
 pub fn recheck(backups: &Backups, now: &Time) -> Option<Duration> {
-    let next = backups.next.as_ref()?.0.as_second() - now.0.as_second();
+    let next = backups.wake.as_ref()?.0.as_second() - now.0.as_second();
     Some(Duration::from_secs(u64::try_from(next).unwrap_or(0) + 1))
 }

@@ -6,7 +6,7 @@ use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::backups::hold;
+use super::backups::holder;
 use super::credentials::Credentials;
 use super::facts::{self, Trouble};
 use super::settings::{self, Outcome, Plan as SettingsPlan};
@@ -90,10 +90,11 @@ pub fn server(
             Some(_) => (Phase::Updating, not_ready(reason::STOPPING, format!("{title} is shutting down, as spec.stopped asks."))),
         };
     }
-    if let Some(hold) = hold(cr, &observed.backups) {
+    if let Some(backup) = holder(cr, &observed.backups) {
         let message = format!(
             "{title} is down for the cut of the Offline backup {}, for at most {} s after it has stopped.",
-            hold.backup_name, hold.seconds
+            backup.metadata.name.as_deref().unwrap_or_default(),
+            backup.spec.hold_seconds
         );
         return (Phase::Updating, not_ready(reason::OFFLINE_BACKUP, message));
     }
