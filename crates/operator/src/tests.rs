@@ -4,4 +4,5 @@ mod apply;
 mod deploy;
 mod generated;
 mod pass;
+mod restore;
 mod server;
