@@ -8,6 +8,7 @@ mod conditions;
 mod credentials;
 pub(crate) mod facts;
 mod leaving;
+mod pair;
 mod proof;
 mod settings;
 pub mod source;
@@ -141,13 +142,13 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         validate::surroundings(&subject, observed)?;
         backups.invalid.clone().map_or(Ok(()), Err)?;
         let credentials = credentials::plan(&subject, observed)?;
-        source::copied(&subject, observed, origin.as_ref(), &mut copy)?;
+        pair::make(&subject, observed, origin.as_ref(), &mut copy)?;
         let settings = settings::plan(&subject, observed);
         let hold = backups.hold.as_ref();
         let writes = children::plan(&subject, observed, &credentials, &settings, hold, now);
         Ok((subject, credentials, settings, writes))
     });
-    let pair = source::pair(cr, observed, decided.as_ref().err(), copy);
+    let pair = pair::decide(cr, observed, decided.as_ref().err(), copy);
     let (mut writes, mut verdict) = match decided {
         Ok((subject, credentials, settings, writes)) => {
             let restarts = children::restart(&writes);

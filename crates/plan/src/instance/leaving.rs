@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::backups::backup;
 use super::facts::is_bound;
-use super::{Observed, Plan, finalizers, holds, is_paused, source, status};
+use super::{Observed, Plan, finalizers, holds, is_paused, pair, status};
 use crate::backup::{is_finished, is_good};
 use crate::{Kind, Object, Write};
 
@@ -69,7 +69,7 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         wanted.retain(|name| *name != FINALIZER_FINAL_BACKUP);
     }
     // A volume that is still being made from another namespace's snapshot never gets any data: it goes too.
-    let pair = source::clean(cr, observed);
+    let pair = pair::clean(cr, observed);
     if pair.remains {
         wanted.push(FINALIZER_SNAPSHOT_COPY);
         let unbound = |claim| !is_bound(claim);

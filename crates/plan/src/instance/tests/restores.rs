@@ -383,6 +383,23 @@ fn the_check_is_made_once_and_its_result_stays(
     assert!(verified.2.contains(said), "{}", verified.2);
 }
 
+#[rstest]
+fn a_former_pair_on_its_way_out_is_not_used() {
+    let mut world = crossing();
+    world.pass();
+    copy_is_ready(&mut world);
+    let mut copy = json!(world.observed.origin.copy);
+    copy["metadata"]["deletionTimestamp"] = json!("2026-05-01T10:00:00Z");
+    world.observed.origin.copy = Some(serde_json::from_value(copy).unwrap());
+    let plan = world.pass();
+    assert!(plan.writes.is_empty() && plan.requeue.is_some());
+    world.observed.origin.copy = None;
+    assert_eq!(
+        kinds(&world.pass().writes),
+        [("create", Kind::VolumeSnapshot)]
+    );
+}
+
 proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(24))]
     /// Wherever the backup is, whatever else happens to it in the middle: one volume is made from it, and then there is rest.
