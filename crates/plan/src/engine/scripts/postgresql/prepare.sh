@@ -114,8 +114,8 @@ neutralise() {
     PGOPTIONS='-c pg_stat_statements.track=none -c track_activities=off -c default_transaction_read_only=off' \
         psql -XqAt -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$work" -p 5432 -U postgres -d postgres >"$work/sql" 2>&1 <<'SQL' || fail_with "$work/sql"
 SET search_path = pg_catalog;
-CREATE TEMP TABLE done (roles bigint, slots bigint, subscriptions bigint);
-INSERT INTO done VALUES (0, 0, 0);
+CREATE TEMP TABLE done (roles bigint, subscriptions bigint);
+INSERT INTO done VALUES (0, 0);
 DO $$
 DECLARE
     role name;
@@ -129,9 +129,8 @@ BEGIN
 END $$;
 WITH changed AS (UPDATE pg_subscription SET subenabled = false, subslotname = NULL WHERE subenabled OR subslotname IS NOT NULL RETURNING oid)
 UPDATE pg_temp.done SET subscriptions = (SELECT count(*) FROM changed);
-UPDATE pg_temp.done SET slots = (SELECT count(pg_drop_replication_slot(slot_name)::text) FROM pg_replication_slots);
-SELECT format('a copy of another instance: %s other roles without password now, %s replication slots dropped, %s subscriptions disabled',
-    roles, slots, subscriptions) FROM pg_temp.done;
+SELECT format('a copy of another instance: %s other roles without password now, %s subscriptions disabled', roles, subscriptions)
+FROM pg_temp.done;
 SQL
     tail -n 1 "$work/sql"
 }
@@ -174,7 +173,9 @@ chmod 0700 "$data"            # the kubelet opens volumes to the group; the serv
 rm -f "$data/postmaster.pid"  # of a killed server, whose number may be another process' in the new container
 : >"$data/postgresql.auto.conf" # what apply.sh changed while the server ran; the mounted settings have it by now
 
-[ -z "$copied" ] || rm -f "$data"/{standby,recovery}.signal
+# Slots are for those who followed the source. As in a base backup they are left out before the start: with a lower wal_level
+# than the source's, the server would not start with them.
+[ -z "$copied" ] || rm -rf "$data"/{standby,recovery}.signal "$data"/pg_replslot/*
 
 if [ -n "$copied" ] || [ ! -e "$volume/credentials-id" ] || [ "$(<"$volume/credentials-id")" != "$id" ]; then
     # With the real settings: recovery after a crash needs what they say about replication slots, prepared transactions
