@@ -1,5 +1,6 @@
 //! Effects against an API server that a test plays: what is asked, in which order, and what an answer leads to.
 
+mod alerts;
 mod apply;
 mod deploy;
 mod generated;

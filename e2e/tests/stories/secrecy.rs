@@ -38,6 +38,11 @@ async fn passwords_are_in_secrets_and_nowhere_else() -> Result<()> {
             let chosen = change(&space, engine).await?;
             passwords.push((format!("{}, chosen", engine.name()), chosen));
         }
+        for engine in Engine::ALL {
+            for (whose, password) in copied(&space, engine).await? {
+                passwords.push((format!("{}, {whose}", engine.name()), password));
+            }
+        }
         until_seen(&space, &places).await?;
         let found = places.end(&space).await?;
         controls(&found)?;
@@ -187,4 +192,20 @@ fn forms(password: &str) -> Result<[String; 4]> {
     let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
     let upper = hex.to_uppercase();
     Ok([password.to_owned(), base64, hex, upper])
+}
+
+/// Writes held by a Job with the administrator's password, and a copy keyed to its own passwords; returns those.
+async fn copied(space: &Space, engine: Engine) -> Result<[(&'static str, String); 2]> {
+    let (name, copy) = (engine.name(), format!("{}-copy", engine.name()));
+    space
+        .back_up(name, json!({"instance": name, "method": "Quiesced"}))
+        .await?;
+    space.restore(&copy, name, &copy).await?;
+    Ok([
+        (
+            "administrator of the copy",
+            secret(space, &format!("{copy}-admin"), "admin-password").await?,
+        ),
+        ("user of the copy", secret(space, &copy, "password").await?),
+    ])
 }
