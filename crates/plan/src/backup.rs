@@ -252,6 +252,10 @@ fn follow(
             return verdict;
         }
         if let hold::Step::Failed(reason, message) = hold::until_cut(cr, observed) {
+            let message = match driver_words(&seen) {
+                Some(words) => format!("{words} {message}"),
+                None => message,
+            };
             return give_up(cr, observed, reason, message, now);
         }
         return match driver_error(&seen) {
@@ -353,12 +357,17 @@ fn snapshot_status(
 
 /// What the driver complains about, with what a person can do.
 fn driver_error(seen: &VolumeSnapshotStatus) -> Option<String> {
+    let said = driver_words(seen)?;
+    Some(format!(
+        "{said} It is tried again until spec.deadlineSeconds are over; look at the VolumeSnapshotClass and at the driver's log."
+    ))
+}
+
+fn driver_words(seen: &VolumeSnapshotStatus) -> Option<String> {
     let said = seen.error.as_ref()?.message.clone().unwrap_or_default();
     let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
     let said: String = said.trim_end_matches('.').chars().take(600).collect();
-    Some(format!(
-        "The storage driver reports: {said}. It is tried again until spec.deadlineSeconds are over; look at the VolumeSnapshotClass and at the driver's log."
-    ))
+    Some(format!("The storage driver reports: {said}."))
 }
 
 const SLOW_STORAGE: &str = "The storage did not complete the snapshot in time.";
@@ -375,20 +384,10 @@ fn overdue(
     if seconds_since(Some(started), now) < deadline {
         return None;
     }
-    let seen = observed
-        .snapshot
-        .as_ref()
-        .and_then(|snapshot| snapshot.status.clone());
-    let why = seen.as_ref().and_then(driver_error).map_or_else(
-        || otherwise.to_owned(),
-        |error| {
-            error
-                .split(" It is tried again")
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        },
-    );
+    let seen = observed.snapshot.as_ref();
+    let why = seen
+        .and_then(|snapshot| driver_words(snapshot.status.as_ref()?))
+        .unwrap_or_else(|| otherwise.to_owned());
     let message = format!(
         "The backup was not ready within spec.deadlineSeconds ({deadline} s). {why} Delete it and create another."
     );

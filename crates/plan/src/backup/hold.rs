@@ -31,6 +31,8 @@ pub enum Step {
 
 /// Clocks of nodes and of the storage may differ by so many milliseconds.
 const CLOCK_MILLISECONDS: i64 = 1000;
+/// A Job whose session is lost tells it so much later at most: a look at it each 200 ms, and 3 s for an answer.
+const LATE_MILLISECONDS: i64 = 4000;
 
 /// Before the snapshot is asked for.
 pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready) -> Step {
@@ -40,7 +42,7 @@ pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready) -> St
     match cr.spec.method {
         Method::Online => Step::Cut,
         Method::Offline => match holder(cr, observed) {
-            Some(Container::Running) => Step::Cut,
+            Some(Container::Running(_)) => Step::Cut,
             Some(Container::Ended) => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
             Some(Container::Waiting) | None => Step::Wait(None, "The database is being stopped for the cut.".to_owned()),
         },
@@ -66,7 +68,7 @@ pub fn until_cut(cr: &DatabaseBackup, observed: &Observed) -> Step {
     match cr.spec.method {
         Method::Online => Step::Cut,
         Method::Offline => match holder(cr, observed) {
-            Some(Container::Running) => Step::Cut,
+            Some(Container::Running(_)) => Step::Cut,
             _ => Step::Failed(reason::HOLD_EXCEEDED, exceeded(cr)),
         },
         Method::Quiesced => match &observed.job_pod {
@@ -87,10 +89,14 @@ pub fn at_cut(
         return Ok(Some(Consistency::Offline));
     }
     let lapsed = || Err((reason::HOLD_EXCEEDED, exceeded(cr)));
+    let latest = taken.0.as_second() * 1000 + CLOCK_MILLISECONDS;
     match cr.spec.method {
         Method::Online => Ok(Some(Consistency::CrashConsistent)),
         Method::Offline => match holder(cr, observed) {
-            Some(Container::Running) => Ok(Some(Consistency::Offline)),
+            // One that began after the cut says nothing of it: there may have been a server before.
+            Some(Container::Running(since)) if since.0.as_millisecond() <= latest => {
+                Ok(Some(Consistency::Offline))
+            }
             _ => lapsed(),
         },
         Method::Quiesced => match &observed.job_pod {
@@ -99,7 +105,15 @@ pub fn at_cut(
             Some(pod) if ended(pod).is_none() => Ok(None),
             // The operator was away: the Job says itself until when it held. A creationTime has whole seconds.
             _ => {
-                let cut = (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS;
+                let budget = i64::from(cr.spec.hold_seconds) * 1000;
+                let held = words(observed).and_then(|words| number(&words, "held"));
+                // A session that was lost is noticed late.
+                let late = if held < Some(budget) {
+                    LATE_MILLISECONDS
+                } else {
+                    0
+                };
+                let cut = (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS + late;
                 match released(observed) {
                     Some(released) if released >= cut => Ok(Some(Consistency::Quiesced)),
                     _ => lapsed(),
@@ -186,7 +200,8 @@ fn is_idle(observed: &Observed) -> bool {
 
 enum Container {
     Waiting,
-    Running,
+    /// Since when.
+    Running(Time),
     Ended,
 }
 
@@ -202,8 +217,9 @@ fn holder(cr: &DatabaseBackup, observed: &Observed) -> Option<Container> {
         .find(|container| container.name == "hold")?;
     Some(match &hold.state {
         Some(ContainerState {
-            running: Some(_), ..
-        }) => Container::Running,
+            running: Some(state),
+            ..
+        }) => Container::Running(state.started_at.clone()?),
         Some(ContainerState {
             terminated: Some(_),
             ..

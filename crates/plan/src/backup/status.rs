@@ -236,7 +236,12 @@ pub fn failed(
     } else {
         statements.push(state(READY, "False", reason, message));
     }
-    finish(cr, planned.clone(), &statements, now)
+    let mut status = finish(cr, planned.clone(), &statements, now);
+    // The result of a proof is told once; it must not be lost.
+    let proved = planned.conditions.iter().filter(|c| c.type_ == VERIFIED);
+    status.conditions.retain(|c| c.type_ != VERIFIED);
+    status.conditions.extend(proved.cloned());
+    status
 }
 
 /// An Event for each condition whose reason is a new one; what is only under way is no news.

@@ -1,6 +1,8 @@
 //! Scenarios: what is snapshotted is what the cluster is sent. `World` stands for an API server that does what it is told.
 
+mod backups;
 mod law;
+mod leaving;
 mod refusals;
 mod restores;
 mod scenarios;

@@ -154,3 +154,15 @@ fn a_pod_that_is_still_shutting_down_is_waited_for() {
     world.pass();
     assert_eq!(world.made, 1);
 }
+
+/// The pod was lost after its hold was over and its server had worked; the next one is held again.
+#[test]
+fn a_hold_that_began_after_the_cut_says_nothing_of_it() {
+    let mut world = asked();
+    world.after(30);
+    world.cut();
+    world.complete();
+    world.after(10);
+    world.holder(UID, json!({"running": {"startedAt": at(START + 35)}}));
+    world.assert_failed(reason::HOLD_EXCEEDED);
+}

@@ -270,3 +270,14 @@ fn a_proof_ends_when_the_snapshot_is_lost_and_begins_anew_when_it_is_back() {
     assert!(verification_is_wanted(&world.cr) && world.observed.verification.is_some());
     assert_eq!(world.reason(VERIFIED), reason::VERIFYING);
 }
+
+#[test]
+fn a_refused_write_does_not_lose_the_result() {
+    let mut world = proving();
+    says(&mut world, VERIFIED, "True", "Checked", "fine");
+    let planned = world.decide().status;
+    world.cr.status = Some(crate::backup::failed(&world.cr, &planned, "no", &world.now));
+    assert_eq!(world.reason(VERIFIED), reason::CHECKED);
+    world.settle();
+    assert_eq!(world.reason(VERIFIED), reason::CHECKED);
+}

@@ -199,24 +199,27 @@ fn away(taken: i64, pod: impl Fn(&mut World)) -> World {
     world
 }
 
-#[test]
-fn words_prove_a_cut_that_nobody_saw() {
-    let mut world = away(START + 5, |world| {
-        world.job_pod(false, Some(&words(START + 7, 7000)))
+#[rstest]
+#[case::until_the_budget_was_over(START + 18, START + 20, 20)]
+#[case::ended_early(START + 5, START + 11, 11)]
+fn words_prove_a_cut_that_nobody_saw(#[case] taken: i64, #[case] released: i64, #[case] held: i64) {
+    let mut world = away(taken, |world| {
+        world.job_pod(false, Some(&words(released, held * 1000)))
     });
     world.settle();
-    world.let_go(START + 7, 7000);
+    world.let_go(released, held * 1000);
     world.settle();
     assert_eq!(
         (world.phase().as_str(), world.consistency().as_str()),
         ("Ready", "Quiesced")
     );
-    assert_eq!(world.status().held_milliseconds, Some(7000));
+    assert_eq!(world.status().held_milliseconds, Some(held * 1000));
 }
 
 #[rstest]
 #[case::within_the_second_of_the_cut(Some(START + 6))]
 #[case::before_the_cut(Some(START + 4))]
+#[case::a_lost_session_is_noticed_late(Some(START + 10))]
 #[case::no_words(None)]
 fn without_proof_a_cut_that_nobody_saw_is_no_backup(#[case] released: Option<i64>) {
     let mut world = away(START + 5, |world| match released {
@@ -334,4 +337,17 @@ fn an_engine_version_without_an_image_fails_by_name() {
     world.observed.claim = Some(typed(claim));
     let message = world.assert_failed(reason::UNKNOWN_VERSION);
     assert!(message.contains("mysql 5.0"), "{message}");
+}
+
+#[test]
+fn a_hold_that_was_too_short_for_a_driver_in_trouble_names_the_trouble() {
+    let mut world = asked();
+    world.driver_says("no space left");
+    world.settle();
+    world.job_pod(false, Some(&words(START + 20, 20_000)));
+    let message = world.assert_failed(reason::HOLD_EXCEEDED);
+    assert!(
+        message.starts_with("The storage driver reports: no space left. The hold"),
+        "{message}"
+    );
 }

@@ -129,6 +129,14 @@ impl World {
                 kind: Kind::VolumeSnapshotContent,
                 ..
             } => return self.observed.origin.copy_content = Sight::Absent,
+            Write::Delete {
+                kind: Kind::DatabaseBackup,
+                uid,
+                ..
+            } => {
+                let backups = &mut self.observed.backups;
+                return backups.retain(|backup| backup.metadata.uid.as_ref() != Some(uid));
+            }
             Write::Delete { name, .. } => {
                 return self
                     .observed
@@ -159,6 +167,9 @@ impl World {
         if value["metadata"]["uid"].is_null() {
             self.uids += 1;
             value["metadata"]["uid"] = json!(format!("uid-{}", self.uids));
+        }
+        if object.kind == Kind::DatabaseBackup {
+            value["metadata"]["creationTimestamp"] = json!(self.now);
         }
         self.put(object.kind, object.name(), value);
     }
