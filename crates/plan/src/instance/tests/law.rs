@@ -22,10 +22,13 @@ fn changes() -> impl Strategy<Value = Value> {
             .prop_map(|memory| json!({"resources": {"limits": {"memory": format!("{memory}Mi")}}})),
         proptest::bool::ANY.prop_map(|stopped| json!({"stopped": stopped})),
         proptest::bool::ANY.prop_map(|on| json!({"deletionProtection": on})),
-        prop_oneof![Just("Retain"), Just("Delete")]
+        prop_oneof![Just("Retain"), Just("Snapshot"), Just("Delete")]
             .prop_map(|policy| json!({"deletionPolicy": policy})),
         (1_u32..500).prop_map(|n| json!({"parameters": {"max_connections": n.to_string()}})),
         Just(json!({"parameters": null})),
+        Just(json!({"backup": {"schedule": "*/7 * * * *", "retention": {"keepLast": 2}}})),
+        Just(json!({"backup": {"schedule": "never"}})),
+        Just(json!({"backup": null})),
         Just(json!({"network": {"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]}})),
         Just(json!({"service": {"type": "LoadBalancer", "annotations": {"a": "b"}}})),
         Just(json!({"scheduling": {"nodeSelector": {"disk": "ssd"}}})),
