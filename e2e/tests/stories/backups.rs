@@ -121,7 +121,7 @@ async fn copy_of(
     let copy = format!("copy-{backup}");
     let engine = source.engine();
     let step = format!("restore {backup}");
-    if cycle % 2 == 0 {
+    if cycle.is_multiple_of(2) {
         let restore = space
             .step(&step, space.restore(&copy, backup, &copy))
             .await?;
