@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use e2e::Space;
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 /// Fields that are of one run only, wherever they are. The generation is not among them: it counts changes.
-const OF_ONE_RUN: [&str; 25] = [
+const OF_ONE_RUN: [&str; 35] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -35,6 +35,22 @@ const OF_ONE_RUN: [&str; 25] = [
     "qosClass",
     "allocatedResources",
     "time",
+    "creationTime",
+    "takenAt",
+    "readyAt",
+    "completedAt",
+    "verifiedAt",
+    "heldMilliseconds",
+    "restoreSeconds",
+    "duration",
+    "seconds",
+    "boundVolumeSnapshotContentName",
+];
+
+/// Parts of texts and names that are of one run only: times and UIDs. `d` is a digit and `x` a hexadecimal one.
+const PARTS_OF_ONE_RUN: [&str; 2] = [
+    "dddd-dd-ddTdd:dd:ddZ",
+    "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
 ];
 
 /// Keys of Secrets with random values.
@@ -112,6 +128,58 @@ fn strip(value: &mut Value) {
             fields.values_mut().for_each(strip);
         }
         Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::String(text) => {
+            for part in PARTS_OF_ONE_RUN {
+                *text = without(text, part);
+            }
+        }
         _ => {}
     }
+}
+
+fn without(text: &str, part: &str) -> String {
+    let fits = |found: &str| {
+        let mut pairs = found.chars().zip(part.chars());
+        pairs.all(|(found, wanted)| match wanted {
+            'd' => found.is_ascii_digit(),
+            'x' => found.is_ascii_hexdigit(),
+            _ => found == wanted,
+        })
+    };
+    let (mut rest, mut result) = (text, String::new());
+    while let Some(first) = rest.chars().next() {
+        if rest.get(..part.len()).is_some_and(fits) {
+            result.push_str(part);
+            rest = &rest[part.len()..];
+        } else {
+            result.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    result
+}
+
+/// The same objects with the same content.
+pub fn compare(
+    expected: &BTreeMap<String, String>,
+    found: &BTreeMap<String, String>,
+) -> Result<()> {
+    let names = |state: &BTreeMap<String, String>| state.keys().cloned().collect::<Vec<_>>();
+    ensure!(
+        names(expected) == names(found),
+        "other objects: {:?} and {:?}",
+        names(expected),
+        names(found)
+    );
+    for (name, text) in expected {
+        let other = &found[name];
+        let differences: Vec<(&str, &str)> = text
+            .lines()
+            .zip(other.lines())
+            .filter(|(one, other)| one != other)
+            .collect();
+        ensure!(text == other, "{name} differs: {differences:#?}");
+    }
+    eprintln!("killed: {} objects are the same", expected.len());
+    Ok(())
 }

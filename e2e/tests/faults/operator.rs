@@ -7,6 +7,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Cluster, cluster};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -80,6 +82,23 @@ impl Operator {
         config["users"] = json!([{"name": user, "user": {"token": token.trim()}}]);
         std::fs::write(&self.kubeconfig, "")?;
         std::fs::set_permissions(&self.kubeconfig, Permissions::from_mode(0o600))?;
+        Ok(std::fs::write(&self.kubeconfig, config.to_string())?)
+    }
+
+    /// A client with its rights.
+    pub async fn client(&self) -> Result<Client> {
+        let config = Kubeconfig::read_from(&self.kubeconfig)?;
+        let mut config =
+            Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// From its next start on it talks to the API server through this address, which brings the rights itself.
+    pub fn talk_through(&self, address: &str) -> Result<()> {
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&self.kubeconfig)?)?;
+        config["clusters"][0]["cluster"] = json!({"server": address});
+        config["users"][0]["user"] = json!({});
         Ok(std::fs::write(&self.kubeconfig, config.to_string())?)
     }
 

@@ -38,7 +38,7 @@ async fn an_operator_killed_ten_times_leaves_what_an_undisturbed_one_leaves() ->
             })
             .await?;
             created_once(&space, &mark)?;
-            compare(&expected, &end_state::of(&space).await?)
+            end_state::compare(&expected, &end_state::of(&space).await?)
         })
         .await
     })
@@ -165,27 +165,6 @@ fn created_once(space: &Space, mark: &Mark) -> Result<()> {
     }
     let cut_off = created.values().flatten().filter(|code| **code == 504);
     eprintln!("killed: {} writes were cut off", cut_off.count());
-    Ok(())
-}
-
-fn compare(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Result<()> {
-    let names = |state: &BTreeMap<String, String>| state.keys().cloned().collect::<Vec<_>>();
-    ensure!(
-        names(expected) == names(found),
-        "other objects: {:?} and {:?}",
-        names(expected),
-        names(found)
-    );
-    for (name, text) in expected {
-        let other = &found[name];
-        let differences: Vec<(&str, &str)> = text
-            .lines()
-            .zip(other.lines())
-            .filter(|(one, other)| one != other)
-            .collect();
-        ensure!(text == other, "{name} differs: {differences:#?}");
-    }
-    eprintln!("killed: {} objects are the same", expected.len());
     Ok(())
 }
 

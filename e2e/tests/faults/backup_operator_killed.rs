@@ -1,0 +1,346 @@
+//! The operator is killed before, in and after each of its writes for backups and restores; what it leaves is what an
+//! undisturbed one leaves, and there is one snapshot per backup.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use api::Engine;
+use api::backup::BackupPhase;
+use e2e::audit::{Mark, OPERATOR};
+use e2e::space::{PATIENCE, story};
+use e2e::{Cluster, Database, Space, Writer, kstatus};
+use serde_json::json;
+
+use crate::end_state;
+use crate::gate::{Gate, Moment, every_write};
+use crate::operator::Operator;
+
+/// So long may writes be held while the operator is killed again and again.
+const HOLD: i32 = 300;
+
+#[tokio::test]
+async fn backups_by_every_method_end_right_whenever_the_operator_is_killed() -> Result<()> {
+    compared(
+        "story-killed-backups",
+        Engine::ALL.to_vec(),
+        |space, engine| async move {
+            let name = engine.name();
+            let backup = |kind: &str, method: &str| {
+                let spec = json!({"instance": name, "method": method, "holdSeconds": HOLD});
+                (format!("{name}-{kind}"), spec)
+            };
+            let mut backups = vec![backup("quiesced", "Quiesced")];
+            if engine == Engine::Postgresql {
+                backups = vec![backup("online", "Online"), backup("offline", "Offline")];
+            }
+            for (name, spec) in backups {
+                space.apply_backup(&name, spec).await?;
+            }
+            Ok(())
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn restores_proofs_and_retention_end_right_whenever_the_operator_is_killed() -> Result<()> {
+    compared(
+        "story-killed-restores",
+        vec![Engine::Postgresql],
+        |space, engine| async move {
+            let name = engine.name();
+            // The retention deletes all but the last of these.
+            let policy = json!({"schedule": "0 0 1 1 *", "retention": {"keepLast": 1}});
+            space.patch(name, json!({"backup": policy})).await?;
+            space
+                .apply_restore(
+                    "copy",
+                    json!({"backup": {"name": "kept"}, "instance": "copy"}),
+                )
+                .await?;
+            let proved = json!({"instance": name, "verify": true});
+            space.apply_backup("proved", proved).await
+        },
+    )
+    .await
+}
+
+/// Does the same with an operator that is left alone and with one that is not.
+async fn compared<F: Future<Output = Result<()>>>(
+    name: &str,
+    engines: Vec<Engine>,
+    begin: impl Fn(std::sync::Arc<Space>, Engine) -> F,
+) -> Result<()> {
+    let other = format!("{name}-alone");
+    story(&other, |alone| async move {
+        prepare(&alone, &engines).await?;
+        for engine in &engines {
+            begin(alone.clone(), *engine).await?;
+        }
+        alone.until("all is at its end", || at_rest(&alone)).await?;
+        let expected = state(&alone).await?;
+        story(name, |space| async move {
+            prepare(&space, &engines).await?;
+            let mark = space.cluster.mark()?;
+            let cluster = space.cluster.clone();
+            through_a_gate(&cluster, &space.name, async |operator, gate| {
+                for engine in &engines {
+                    begin(space.clone(), *engine).await?;
+                }
+                kill_again_and_again(&space, operator, gate).await
+            })
+            .await?;
+            snapshots_once(&space, &mark).await?;
+            let found = state(&space).await?;
+            end_state::compare(&expected, &found)
+        })
+        .await
+    })
+    .await
+}
+
+/// Does something while the operator runs here and can be killed at its writes to the namespace.
+async fn through_a_gate(
+    cluster: &Cluster,
+    namespace: &str,
+    doing: impl AsyncFnOnce(&mut Operator, &mut Gate) -> Result<()>,
+) -> Result<()> {
+    Operator::instead_of_the_deployment(cluster, async |operator| {
+        let mut gate = Gate::open(operator.client().await?, namespace, every_write).await?;
+        operator.talk_through(&gate.address)?;
+        doing(operator, &mut gate).await
+    })
+    .await
+}
+
+async fn create(space: &Space, engines: &[Engine]) -> Result<()> {
+    for engine in engines {
+        let spec = json!({"engine": engine.name(), "storage": {"size": "1Gi"}});
+        space.apply_instance(engine.name(), spec).await?;
+    }
+    for engine in engines {
+        space.until_settled(engine.name()).await?;
+    }
+    Ok(())
+}
+
+/// Databases; and if it is one, scheduled backups of it, of which the last is to be kept.
+async fn prepare(space: &Space, engines: &[Engine]) -> Result<()> {
+    create(space, engines).await?;
+    if engines.len() == 1 {
+        for name in ["first", "second", "kept"] {
+            // Times of snapshots have whole seconds, and these are to be told apart.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let labels = json!({api::names::LABEL_SCHEDULED: "true"});
+            let object = json!({
+                "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
+                "metadata": {"name": name, "labels": labels}, "spec": {"instance": engines[0].name()},
+            });
+            space.apply(&object.to_string()).await?;
+            space.until_backup(name, BackupPhase::Ready).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether everything in the namespace has come to its end and nothing is left of the work.
+async fn at_rest(space: &Space) -> Result<bool> {
+    let backups = space.backups().list(&Default::default()).await?.items;
+    let restores = space.restores().list(&Default::default()).await?.items;
+    let instances = space.instances().list(&Default::default()).await?.items;
+    let proved = |backup: &api::DatabaseBackup| {
+        !backup.spec.verify
+            || kstatus::condition(backup, "Verified").is_some_and(|c| c.status != "Unknown")
+    };
+    let good =
+        |conditions: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]>| {
+            conditions
+                .unwrap_or_default()
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        };
+    let kept = backups
+        .iter()
+        .filter(|backup| kstatus::condition(*backup, "Ready").is_some_and(|c| c.status == "True"));
+    let done = kept.count() == backups.len()
+        && backups.iter().all(proved)
+        && !backups
+            .iter()
+            .any(|backup| backup.metadata.name.as_deref() == Some("first"))
+        && restores
+            .iter()
+            .all(|restore| good(restore.status.as_ref().map(|s| s.conditions.as_slice())))
+        && instances.iter().all(|instance| {
+            kstatus::at_rest(instance)
+                && good(instance.status.as_ref().map(|s| s.conditions.as_slice()))
+                && instance.spec.backup.is_none()
+                    | instance
+                        .status
+                        .as_ref()
+                        .is_some_and(|s| s.next_backup.is_some())
+        });
+    let left = space
+        .kubectl(&["get", "jobs,pods,dbinstances,pvc", "-o=name"], "")
+        .await?;
+    Ok(done
+        && !["verify-", "quiesce-"]
+            .iter()
+            .any(|word| left.contains(word)))
+}
+
+/// Until everything is at its end, each write of the operator is its last one.
+async fn kill_again_and_again(
+    space: &Space,
+    operator: &mut Operator,
+    gate: &mut Gate,
+) -> Result<()> {
+    let (began, mut kills) = (Instant::now(), BTreeMap::<String, usize>::new());
+    operator.start().await?;
+    loop {
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "it does not come to its end: {kills:#?}"
+        );
+        let rest = async {
+            loop {
+                if at_rest(space).await? {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::select! {
+            stop = gate.next() => {
+                let stop = stop?;
+                operator.kill().await?;
+                *kills.entry(format!("{:?} {}", stop.moment, stop.write)).or_default() += 1;
+                stop.killed();
+                gate.reopen();
+                operator.start().await?;
+            }
+            done = rest => break done?,
+        }
+    }
+    let of = |moment: Moment| {
+        let word = format!("{moment:?} ");
+        kills
+            .iter()
+            .filter(|(write, _)| write.starts_with(&word))
+            .map(|(_, count)| count)
+            .sum::<usize>()
+    };
+    let (before, inside, after) = (of(Moment::Before), of(Moment::In), of(Moment::After));
+    eprintln!(
+        "{}: killed {before} times before, {inside} in, {after} after a write, in {:.1?}",
+        space.name,
+        began.elapsed()
+    );
+    if std::env::var_os("E2E_TIMELINE").is_some() {
+        eprintln!("{kills:#?}");
+    }
+    ensure!(
+        before > 0 && inside > 0 && after > 0,
+        "these were no interruptions: {kills:#?}"
+    );
+    gate.spare();
+    space
+        .until("all is at its end, undisturbed", || at_rest(space))
+        .await
+}
+
+/// Each VolumeSnapshot was made by one request, and is the only thing in the storage that was.
+async fn snapshots_once(space: &Space, mark: &Mark) -> Result<()> {
+    let mut created = BTreeMap::<String, usize>::new();
+    for request in space.cluster.requests_since(mark)? {
+        let object = &request.object_ref;
+        if request.is_in(&space.name) && object.resource == "volumesnapshots" && request.created() {
+            ensure!(request.user.username == OPERATOR, "{request:?}");
+            *created.entry(object.name.clone()).or_default() += 1;
+        }
+    }
+    ensure!(
+        created.values().all(|count| *count == 1),
+        "made more than once: {created:?}"
+    );
+    let backups = space.backups().list(&Default::default()).await?.items.len();
+    space.until_snapshots(backups).await?;
+    let claims = space
+        .kubectl(&["get", "pvc", "-o=name"], "")
+        .await?
+        .lines()
+        .count();
+    space
+        .until("there is no volume but those claimed", || async {
+            Ok(space.volumes().await?.len() == claims)
+        })
+        .await
+}
+
+/// The end state; but for former templates of pods, which tell of one run.
+async fn state(space: &Space) -> Result<BTreeMap<String, String>> {
+    let mut state = end_state::of(space).await?;
+    state.retain(|name, _| !name.starts_with("ControllerRevision/"));
+    Ok(state)
+}
+
+#[tokio::test]
+async fn mysql_is_written_to_again_when_the_operator_dies_in_the_hold() -> Result<()> {
+    dies_in_the_hold("story-hold-mysql", Engine::Mysql).await
+}
+
+#[tokio::test]
+async fn mariadb_is_written_to_again_when_the_operator_dies_in_the_hold() -> Result<()> {
+    dies_in_the_hold("story-hold-mariadb", Engine::Mariadb).await
+}
+
+async fn dies_in_the_hold(name: &str, engine: Engine) -> Result<()> {
+    const SECONDS: u64 = 5;
+    story(name, |space| async move {
+        create(&space, &[engine]).await?;
+        let database = Database::bound(&space, engine, engine.name()).await?;
+        database.reached().await?;
+        database.sql("CREATE TABLE t (n int)").await?;
+        let writer = Writer::start(&database, "t").await?;
+        let cluster = space.cluster.clone();
+        through_a_gate(&cluster, &space.name, async |operator, gate| {
+            gate.rule(|write, _| write.starts_with("POST volumesnapshots").then_some(Moment::Before));
+            operator.start().await?;
+            let spec = json!({"instance": engine.name(), "method": "Quiesced", "holdSeconds": SECONDS});
+            space.apply_backup("held", spec).await?;
+            let stop = gate.next().await?;
+            operator.kill().await?;
+            stop.killed();
+            let (dead, before) = (Instant::now(), writer.acknowledged().len());
+            // The answer to a row may have been on its way when the lock came.
+            space
+                .until("a writer gets through while the operator is dead", || async {
+                    Ok(writer.acknowledged().len() > before + 2)
+                })
+                .await?;
+            eprintln!(
+                "{name}: written to again {:.1?} after the operator's death in a hold of {SECONDS} s; longest pause {:.1?}",
+                dead.elapsed(),
+                writer.longest_pause_since(dead)
+            );
+            gate.spare();
+            operator.start().await?;
+            let ended = || async {
+                let status = space.backups().get("held").await?.status.unwrap_or_default();
+                Ok(status.phase == Some(BackupPhase::Failed))
+            };
+            space.until("the backup has failed", ended).await?;
+            let backup = space.backups().get("held").await?;
+            let why = kstatus::condition(&backup, "Ready").context("no Ready")?;
+            eprintln!("{name}: {}: {}", why.reason, why.message);
+            space.until_snapshots(0).await?;
+            space
+                .until("nothing is left of the hold", || async {
+                    Ok(!space.kubectl(&["get", "jobs,pods", "-o=name"], "").await?.contains("quiesce-"))
+                })
+                .await
+        })
+        .await
+    })
+    .await
+}
