@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use api::DatabaseInstance;
 use api::condition::{READY, STALLED, reason};
 use api::instance::DeletionPolicy;
 use api::names::{
     FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY, LABEL_FINAL,
     admin_secret, final_backup,
 };
+use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use serde_json::{Value, json};
 
@@ -120,9 +120,40 @@ fn stage(cr: &DatabaseInstance, observed: &Observed) -> Stage {
     match cr.spec.deletion_policy {
         // Changed while the last backup was under way: that is the way out of it.
         DeletionPolicy::Retain => Stage::over(Vec::new()),
-        DeletionPolicy::Delete => Stage::over(hand_over(cr, observed)),
+        DeletionPolicy::Delete => {
+            let writes = hand_over(cr, observed).into_iter();
+            Stage::over(writes.chain(without(cr, observed)).collect())
+        }
         DeletionPolicy::Snapshot => last_backup(cr, observed),
     }
+}
+
+fn name(cr: &DatabaseInstance) -> String {
+    final_backup(
+        cr.metadata.name.as_deref().unwrap_or_default(),
+        cr.metadata.uid.as_deref().unwrap_or_default(),
+    )
+}
+
+/// The last backup, if it was begun.
+fn taken<'a>(cr: &DatabaseInstance, observed: &'a Observed) -> Option<&'a DatabaseBackup> {
+    let name = name(cr);
+    let mut backups = observed.backups.iter();
+    backups.find(|backup| backup.metadata.name.as_ref() == Some(&name))
+}
+
+/// Deletes a last backup that fails and is tried again: Kubernetes keeps a volume for as long as a snapshot of it is being made.
+fn without(cr: &DatabaseInstance, observed: &Observed) -> Option<Write> {
+    let last = taken(cr, observed)?;
+    let conditions = &last.status.as_ref()?.conditions;
+    let fails = conditions
+        .iter()
+        .any(|condition| condition.type_ == STALLED);
+    (fails && last.metadata.deletion_timestamp.is_none()).then(|| Write::Delete {
+        kind: Kind::DatabaseBackup,
+        name: last.metadata.name.clone().unwrap_or_default(),
+        uid: last.metadata.uid.clone().unwrap_or_default(),
+    })
 }
 
 /// Stops the server, takes the backup, and then lets the data go.
@@ -135,10 +166,7 @@ fn last_backup(cr: &DatabaseInstance, observed: &Observed) -> Stage {
     if !served {
         return Stage::over(hand_over(cr, observed));
     }
-    let name = final_backup(
-        cr.metadata.name.as_deref().unwrap_or_default(),
-        cr.metadata.uid.as_deref().unwrap_or_default(),
-    );
+    let name = name(cr);
     let under_way = |message: String, writes| Stage {
         reason: reason::FINAL_BACKUP,
         message,
@@ -146,11 +174,7 @@ fn last_backup(cr: &DatabaseInstance, observed: &Observed) -> Stage {
         over: false,
         recheck: Some(SOON),
     };
-    let Some(last) = observed
-        .backups
-        .iter()
-        .find(|backup| backup.metadata.name.as_deref() == Some(&name))
-    else {
+    let Some(last) = taken(cr, observed) else {
         let writes = stop(observed)
             .into_iter()
             .chain([Write::Create(wanted(cr, &name))]);

@@ -148,6 +148,10 @@ fn a_failed_last_backup_keeps_the_data_until_the_policy_changes(
 ) {
     let mut world = stuck();
     world.change(json!({"deletionPolicy": policy}));
+    let mut writes = world.pass().writes.into_iter();
+    // One that fails would hold the volume for as long as it is tried again.
+    let deletes = writes.any(|write| matches!(write, Write::Delete { kind: Kind::DatabaseBackup, name, .. } if name == LAST));
+    assert_eq!(deletes, policy == "Delete");
     world.settle();
     assert_eq!((owned(&world), finalizers(&world).len()), (expected, 0));
     assert_eq!(world.condition(STALLED), None);
