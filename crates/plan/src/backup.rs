@@ -6,6 +6,7 @@
 mod hold;
 mod keep;
 mod preflight;
+mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -13,22 +14,21 @@ mod verification;
 
 use std::time::Duration;
 
-use api::backup::{BackupPhase, SnapshotStatus};
+use api::backup::BackupPhase;
 use api::condition::{STALLED, reason};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotStatus};
-use api::names::{ANNOTATION_BACKUP, ANNOTATION_PAUSED};
+use api::names::ANNOTATION_PAUSED;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::json;
 
-use crate::build::volume_snapshot::{owners, volume_snapshot};
+use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
-use crate::difference::in_force;
 use crate::instance::facts::{annotation, seconds_since};
-use crate::{Invalid, Kind, Object, Write};
+use crate::{Invalid, Write};
+use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_status};
 use status::Verdict;
 
 pub use hold::ended as last_words;
@@ -248,29 +248,7 @@ fn follow(
     status.snapshot = Some(snapshot_status(&status.snapshot, snapshot, &seen, observed));
     let overdue = || overdue(cr, observed, &started, SLOW_STORAGE, now);
     let Some(taken) = seen.creation_time.clone() else {
-        if let Some(verdict) = overdue() {
-            return verdict;
-        }
-        if let hold::Step::Failed(reason, message) = hold::until_cut(cr, observed) {
-            let message = match driver_words(&seen) {
-                Some(words) => format!("{words} {message}"),
-                None => message,
-            };
-            return give_up(cr, observed, reason, message, now);
-        }
-        return match driver_error(&seen) {
-            Some(message) => status::stalled(cr, status, reason::SNAPSHOT_FAILED, &message, now),
-            None => Verdict::running(
-                cr,
-                status,
-                (
-                    reason::TAKING_SNAPSHOT,
-                    "The storage is making the cut.".to_owned(),
-                ),
-                Vec::new(),
-                now,
-            ),
-        };
+        return await_cut(cr, observed, &seen, status, &started, now);
     };
     if status.consistency.is_none() {
         match hold::at_cut(cr, observed, &taken) {
@@ -285,16 +263,7 @@ fn follow(
         }
         status.taken_at = Some(taken);
         // The hold is let go by the pass after this one: what is certain of the cut must be on record before.
-        return Verdict::running(
-            cr,
-            status,
-            (
-                reason::COMPLETING,
-                "The cut is made; the storage completes the snapshot.".to_owned(),
-            ),
-            Vec::new(),
-            now,
-        );
+        return Verdict::running(cr, status, completing(), Vec::new(), now);
     }
     if hold::was_over(cr, observed, &taken) {
         let message = hold::exceeded(cr);
@@ -317,60 +286,47 @@ fn follow(
             writes,
             ..status::stalled(cr, status, reason::SNAPSHOT_FAILED, &message, now)
         },
-        None => Verdict::running(
-            cr,
-            status,
-            (
-                reason::COMPLETING,
-                "The cut is made; the storage completes the snapshot.".to_owned(),
-            ),
-            writes,
-            now,
-        ),
+        None => Verdict::running(cr, status, completing(), writes, now),
     }
 }
 
-fn snapshot_status(
-    before: &Option<SnapshotStatus>,
-    snapshot: &VolumeSnapshot,
-    seen: &VolumeSnapshotStatus,
-    observed: &Observed,
-) -> SnapshotStatus {
-    let class_name = snapshot.spec.volume_snapshot_class_name.clone();
-    let driver = before
-        .as_ref()
-        .and_then(|before| before.driver.clone())
-        .or_else(|| match &observed.classes {
-            SnapshotClasses::Found(classes) => classes
-                .iter()
-                .find(|class| class.metadata.name == class_name)
-                .map(|class| class.driver.clone()),
-            SnapshotClasses::Unread | SnapshotClasses::NoApi => None,
-        });
-    SnapshotStatus {
-        name: snapshot.metadata.name.clone().unwrap_or_default(),
-        content_name: seen.bound_volume_snapshot_content_name.clone(),
-        class_name,
-        driver,
-    }
-}
-
-/// What the driver complains about, with what a person can do.
-fn driver_error(seen: &VolumeSnapshotStatus) -> Option<String> {
-    let said = driver_words(seen)?;
-    Some(format!(
-        "{said} It is tried again until spec.deadlineSeconds are over; look at the VolumeSnapshotClass and at the driver's log."
-    ))
-}
-
-fn driver_words(seen: &VolumeSnapshotStatus) -> Option<String> {
-    let said = seen.error.as_ref()?.message.clone().unwrap_or_default();
-    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let said: String = said.trim_end_matches('.').chars().take(600).collect();
-    Some(format!("The storage driver reports: {said}."))
+fn completing() -> (&'static str, String) {
+    let message = "The cut is made; the storage completes the snapshot.";
+    (reason::COMPLETING, message.to_owned())
 }
 
 const SLOW_STORAGE: &str = "The storage did not complete the snapshot in time.";
+
+/// The storage has not made the cut yet: the hold must last until it has.
+fn await_cut(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    seen: &VolumeSnapshotStatus,
+    status: DatabaseBackupStatus,
+    started: &Time,
+    now: &Time,
+) -> Verdict {
+    if let Some(verdict) = overdue(cr, observed, started, SLOW_STORAGE, now) {
+        return verdict;
+    }
+    if let hold::Step::Failed(reason, message) = hold::until_cut(cr, observed) {
+        let message = match driver_words(seen) {
+            Some(words) => format!("{words} {message}"),
+            None => message,
+        };
+        return give_up(cr, observed, reason, message, now);
+    }
+    match driver_error(seen) {
+        Some(message) => status::stalled(cr, status, reason::SNAPSHOT_FAILED, &message, now),
+        None => {
+            let says = (
+                reason::TAKING_SNAPSHOT,
+                "The storage is making the cut.".to_owned(),
+            );
+            Verdict::running(cr, status, says, Vec::new(), now)
+        }
+    }
+}
 
 /// A backup that is not ready in time fails; `otherwise` says why, if the driver does not.
 fn overdue(
@@ -435,59 +391,4 @@ fn give_up(
         recheck: rest.then_some(SOON),
         ..status::given_up(cr, status, reason, &message, now)
     }
-}
-
-/// Deletes the Job that holds writes.
-fn release(observed: &Observed) -> Vec<Write> {
-    let job = observed
-        .job
-        .iter()
-        .filter(|job| job.metadata.deletion_timestamp.is_none());
-    job.map(|job| Write::Delete {
-        kind: Kind::Job,
-        name: job.metadata.name.clone().unwrap_or_default(),
-        uid: job.metadata.uid.clone().unwrap_or_default(),
-    })
-    .collect()
-}
-
-/// Deletes all that a failed backup made; the hold first.
-fn clean_up(cr: &DatabaseBackup, observed: &Observed) -> Vec<Write> {
-    let mut writes = release(observed);
-    let snapshot = observed
-        .snapshot
-        .iter()
-        .filter(|snapshot| is_own(cr, snapshot) && snapshot.metadata.deletion_timestamp.is_none());
-    writes.extend(snapshot.map(|snapshot| Write::Delete {
-        kind: Kind::VolumeSnapshot,
-        name: snapshot.metadata.name.clone().unwrap_or_default(),
-        uid: snapshot.metadata.uid.clone().unwrap_or_default(),
-    }));
-    writes
-}
-
-/// Whether the snapshot was made for this very backup, and not for a namesake or by a stranger.
-fn is_own(cr: &DatabaseBackup, snapshot: &VolumeSnapshot) -> bool {
-    annotation(&snapshot.metadata, ANNOTATION_BACKUP) == cr.metadata.uid.as_deref()
-}
-
-/// The snapshot's fate follows spec.deletionPolicy.
-fn fate(cr: &DatabaseBackup, snapshot: &VolumeSnapshot) -> Option<Write> {
-    let wanted = owners(cr);
-    let found = json!(
-        snapshot
-            .metadata
-            .owner_references
-            .clone()
-            .unwrap_or_default()
-    );
-    (!in_force(&wanted, &found)).then(|| {
-        let (api_version, kind, _) = Kind::VolumeSnapshot.api();
-        Write::Patch(Object {
-            kind: Kind::VolumeSnapshot,
-            value: json!({"apiVersion": api_version, "kind": kind, "metadata": {
-                "name": snapshot.metadata.name, "uid": snapshot.metadata.uid, "ownerReferences": wanted,
-            }}),
-        })
-    })
 }

@@ -7,8 +7,9 @@ use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
+use super::snapshot::{fate, is_own, release};
 use super::status::{Verdict, before, finish, state};
-use super::{LATER, Observed, fate, is_own, is_sound, release, verification};
+use super::{LATER, Observed, is_sound, verification};
 use crate::instance::source::awaits_backup;
 use crate::quantity::thousandths;
 use crate::{Kind, Write};
