@@ -152,6 +152,13 @@ async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Resul
                 json!({"backup": {"name": oldest}, "instance": "copy", "overrides": much}),
             )
             .await?;
+        let there = || async {
+            Ok(!space
+                .field("dbinstance/copy", ".status.phase")
+                .await?
+                .is_empty())
+        };
+        space.until("the instance is made", there).await?;
         space
             .until_condition("copy", "Stalled", "True", "Unschedulable")
             .await?;
