@@ -111,8 +111,8 @@ pub struct DatabaseInstanceSpec {
     #[schemars(length(max = 16), regex(pattern = r"^[0-9]+(\.[0-9]+){0,2}$"))]
     pub version: Option<String>,
 
-    /// Name of the database that is made on the first start. Default: the instance's name with '-' replaced by '_'. Cannot be
-    /// changed after creation.
+    /// Name of the database that is made on the first start. Default: the instance's name with '-' replaced by '_', or app if
+    /// that is a name of the engine's own, such as mysql. Cannot be changed after creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
     pub database: Option<String>,

@@ -151,9 +151,21 @@ pub fn host(instance: &str, namespace: &str) -> String {
     format!("{instance}.{namespace}.svc")
 }
 
-/// The default for spec.database.
-pub fn default_database(instance: &str) -> String {
-    instance.replace('-', "_")
+/// The default for spec.database: the instance's name, unless the engine has a database of that name for itself. A user who
+/// owned that would own the server.
+pub fn default_database(instance: &str, engine: Engine) -> String {
+    let reserved: &[&str] = match engine {
+        Engine::Postgresql => &["postgres", "template0", "template1"],
+        Engine::Mysql | Engine::Mariadb => {
+            &["mysql", "information_schema", "performance_schema", "sys"]
+        }
+    };
+    let name = instance.replace('-', "_");
+    if reserved.contains(&name.as_str()) {
+        "app".to_owned()
+    } else {
+        name
+    }
 }
 
 /// Labels of a child.

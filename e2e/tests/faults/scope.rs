@@ -6,14 +6,18 @@ use e2e::cluster::root;
 use e2e::space::story;
 use serde_json::{Value, json};
 
-const RIGHTS: &str = "cluster-wide/rbac.yaml";
+const RIGHTS: [&str; 2] = [
+    "cluster-wide/rbac.yaml",
+    "cluster-wide/cross-namespace.yaml",
+];
 
 #[tokio::test]
 async fn an_operator_for_one_namespace_works_with_rights_in_that_one() -> Result<()> {
     story("story-scope", |inside| async move {
         story("story-outside", |outside| async move {
             let cluster = &inside.cluster;
-            let rights = std::fs::read_to_string(root().join("deploy").join(RIGHTS))?;
+            let file = |name| std::fs::read_to_string(root().join("deploy").join(name));
+            let rights = format!("{}---\n{}", file(RIGHTS[0])?, file(RIGHTS[1])?);
             let own = std::fs::read_to_string(root().join("deploy/namespaced/rbac.yaml"))?
                 .replace("namespace: databases", "namespace: story-scope");
             cluster.kubectl(&["delete", "-f", "-"], &rights).await?;
@@ -29,6 +33,15 @@ async fn an_operator_for_one_namespace_works_with_rights_in_that_one() -> Result
                     status.is_none(),
                     "it looked at another namespace: {status:?}"
                 );
+                inside.back_up("shop", json!({"instance": "shop"})).await?;
+                inside.restore("copy", "shop", "copy").await?;
+                let from = json!({"name": "shop", "namespace": "story-outside"});
+                let spec = json!({"backup": from, "instance": "foreign"});
+                inside.apply_restore("foreign", spec).await?;
+                let reason = "BackupNotAvailable";
+                inside
+                    .until_restore_says("foreign", "Stalled", "True", reason)
+                    .await?;
                 Ok(())
             };
             let told = told.await;

@@ -82,7 +82,7 @@ pub fn source(cr: &DatabaseBackup, observed: &Observed) -> Result<BackupSource, 
             .unwrap_or_default(),
         database: said(ANNOTATION_DATABASE)
             .or_else(|| instance.spec.database.clone())
-            .unwrap_or_else(|| default_database(name)),
+            .unwrap_or_else(|| default_database(name, instance.spec.engine)),
         username: said(ANNOTATION_USERNAME).unwrap_or_else(|| instance.spec.username.clone()),
         storage_class: claim
             .spec

@@ -49,7 +49,7 @@ pub fn subject<'a>(
         .database
         .clone()
         .or(database_of_data.map(str::to_owned))
-        .unwrap_or_else(|| default_database(name));
+        .unwrap_or_else(|| default_database(name, spec.engine));
     if let Some(why) = engine.unusable_database(&database) {
         return Err(Invalid::spec(
             reason::INVALID_NAME,

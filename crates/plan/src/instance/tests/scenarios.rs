@@ -368,3 +368,21 @@ fn the_pass_that_begins_a_restart_says_so() {
     world.settle();
     assert_eq!(world.condition(RECONCILING), None);
 }
+
+#[rstest]
+#[case(Engine::Mysql, "mysql", "app")]
+#[case(Engine::Mariadb, "information-schema", "app")]
+#[case(Engine::Postgresql, "template1", "app")]
+#[case(Engine::Postgresql, "mysql", "mysql")]
+#[case(Engine::Mysql, "my-shop", "my_shop")]
+fn no_database_of_the_engines_own_is_handed_out(
+    #[case] engine: Engine,
+    #[case] name: &str,
+    #[case] database: &str,
+) {
+    let mut world = World::new(engine, json!({}));
+    world.cr.metadata.name = Some(name.to_owned());
+    world.pass();
+    let binding = world.observed.binding.as_ref();
+    assert_eq!(World::secret_text(binding, "database"), database);
+}
