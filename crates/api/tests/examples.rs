@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use api::DatabaseInstance;
-use serde::Deserialize;
+use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 #[test]
 fn every_example_is_understood_to_the_last_field() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
     let mut folders = vec![root.into()];
-    let mut instances = 0;
+    let mut resources = 0;
     while let Some(folder) = folders.pop() {
         let folder: std::path::PathBuf = folder;
         for entry in fs::read_dir(folder).unwrap() {
@@ -22,21 +23,24 @@ fn every_example_is_understood_to_the_last_field() {
             let text = fs::read_to_string(&path).unwrap();
             for document in serde_yaml::Deserializer::from_str(&text) {
                 let value = Value::deserialize(document).unwrap();
-                if value.get("kind").and_then(Value::as_str) != Some("DatabaseInstance") {
-                    continue;
-                }
-                let instance: DatabaseInstance = serde_yaml::from_value(value.clone())
-                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                understood(
-                    &value,
-                    &serde_yaml::to_value(&instance).unwrap(),
-                    &path.display().to_string(),
-                );
-                instances += 1;
+                let read = match value.get("kind").and_then(Value::as_str) {
+                    Some("DatabaseInstance") => read::<DatabaseInstance>(&value),
+                    Some("DatabaseBackup") => read::<DatabaseBackup>(&value),
+                    Some("DatabaseRestore") => read::<DatabaseRestore>(&value),
+                    _ => continue,
+                };
+                let read = read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                understood(&value, &read, &path.display().to_string());
+                resources += 1;
             }
         }
     }
-    assert!(instances >= 10, "only {instances} examples were found");
+    assert!(resources >= 14, "only {resources} examples were found");
+}
+
+/// The resource as this version reads it.
+fn read<R: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_yaml::Error> {
+    serde_yaml::to_value(serde_yaml::from_value::<R>(value.clone())?)
 }
 
 /// Every field that is written comes back: none was unknown.
