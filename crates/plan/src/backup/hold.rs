@@ -103,32 +103,42 @@ pub fn at_cut(
             Some(pod) if is_alive(pod) && is_ready(pod) => Ok(Some(Consistency::Quiesced)),
             // Between the end of the hold and the words about it.
             Some(pod) if ended(pod).is_none() => Ok(None),
-            // The operator was away: the Job says itself until when it held. A creationTime has whole seconds.
-            _ => {
-                let budget = i64::from(cr.spec.hold_seconds) * 1000;
-                let held = words(observed).and_then(|words| number(&words, "held"));
-                // A session that was lost is noticed late.
-                let late = if held < Some(budget) {
-                    LATE_MILLISECONDS
-                } else {
-                    0
-                };
-                let cut = (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS + late;
-                match released(observed) {
-                    Some(released) if released >= cut => Ok(Some(Consistency::Quiesced)),
-                    _ => lapsed(),
+            // The operator was away: the Job says itself until when it held.
+            _ => match released(observed) {
+                Some(released) if released >= latest_cut(cr, observed, taken) => {
+                    Ok(Some(Consistency::Quiesced))
                 }
-            }
+                _ => lapsed(),
+            },
         },
     }
 }
 
-/// Whether the Job's last words say that the hold had ended before the cut, which its pod was too late to show.
+/// Whether the Job's last words leave it open that the hold was over at the cut, which its pod may be too late to show. One
+/// that was ended by us lasted until we had seen the cut.
 pub fn was_over(cr: &DatabaseBackup, observed: &Observed, taken: &Time) -> bool {
-    let cut = taken.0.as_second() * 1000 - CLOCK_MILLISECONDS;
     let quiesced =
         cr.status.as_ref().and_then(|status| status.consistency) == Some(Consistency::Quiesced);
-    quiesced && released(observed).is_some_and(|released| released < cut)
+    let exit = words(observed).and_then(|words| number(&words, "exit"));
+    let needed = if exit.is_some_and(|exit| exit != 0) {
+        latest_cut(cr, observed, taken)
+    } else {
+        taken.0.as_second() * 1000 - CLOCK_MILLISECONDS
+    };
+    quiesced && released(observed).is_some_and(|released| released < needed)
+}
+
+/// A hold that was released before this, in Unix milliseconds and by the Job's own account, may have been over at the cut. A
+/// creationTime has whole seconds, and a session that was lost is noticed late.
+fn latest_cut(cr: &DatabaseBackup, observed: &Observed, taken: &Time) -> i64 {
+    let budget = i64::from(cr.spec.hold_seconds) * 1000;
+    let held = words(observed).and_then(|words| number(&words, "held"));
+    let late = if held < Some(budget) {
+        LATE_MILLISECONDS
+    } else {
+        0
+    };
+    (taken.0.as_second() + 1) * 1000 + CLOCK_MILLISECONDS + late
 }
 
 /// Until when writes were held, in Unix milliseconds, by the Job's own account.
@@ -167,11 +177,12 @@ pub fn measured(
     (over && since >= WORDS_SECONDS).then(|| now.0.as_millisecond() - began.0.as_second() * 1000)
 }
 
-/// The last words of the Job's pod, once its container has ended.
+/// The last words of the Job's pod, once its container has ended, after its exit code.
 pub fn ended(pod: &Pod) -> Option<String> {
     let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     let end = container.state.as_ref()?.terminated.as_ref()?;
-    Some(end.message.clone().unwrap_or_default())
+    let message = end.message.as_deref().unwrap_or_default();
+    Some(format!("{{\"exit\":{}}}\n{message}", end.exit_code))
 }
 
 /// A number of the Job's last words, a line of JSON.
@@ -256,7 +267,7 @@ fn lost(cr: &DatabaseBackup, pod: &Pod) -> Step {
     let line = words
         .lines()
         .rev()
-        .find(|line| !line.trim().is_empty())
+        .find(|line| !line.trim().is_empty() && !line.starts_with("{\"exit\""))
         .unwrap_or("no reason was given")
         .trim();
     let message = format!(

@@ -351,3 +351,21 @@ fn a_hold_that_was_too_short_for_a_driver_in_trouble_names_the_trouble() {
         "{message}"
     );
 }
+
+/// The pod of a hold shows its end late, so that the cut may seem to be held when it is not; its exit code tells who ended it.
+#[rstest]
+#[case::by_itself(3, true)]
+#[case::by_us(0, false)]
+fn a_hold_that_ended_by_itself_around_the_cut_is_no_hold(#[case] exit: i32, #[case] lapsed: bool) {
+    let mut world = quiesced();
+    world.cr.status = Some(api::DatabaseBackupStatus {
+        consistency: Some(api::backup::Consistency::Quiesced),
+        ..Default::default()
+    });
+    let said = words(START + 5, 5000);
+    world.observed.last_words = Some(format!("{{\"exit\":{exit}}}\n{said}"));
+    assert_eq!(
+        crate::backup::hold::was_over(&world.cr, &world.observed, &at(START + 5)),
+        lapsed
+    );
+}
