@@ -40,7 +40,12 @@ pub struct Backups {
     next: Option<Time>,
     /// When there is something to do without an event.
     wake: Option<Time>,
+    /// Whether a restore uses one whose time is over.
+    held_back: bool,
 }
+
+/// How soon it is noticed that a restore needs its backup no more.
+const IN_USE_RECHECK: Duration = Duration::from_secs(60);
 
 /// Decides about the backups of an instance that is not being deleted.
 pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
@@ -51,6 +56,7 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
         statement: None,
         next: None,
         wake: None,
+        held_back: !observed.backups_in_use.is_empty(),
     };
     let schedule = match schedule(cr) {
         Ok(schedule) => schedule,
@@ -424,8 +430,12 @@ pub fn tell(
     ));
 }
 
-/// When the next run is due.
+/// When the next run is due, or a backup may be free to go.
 pub fn recheck(backups: &Backups, now: &Time) -> Option<Duration> {
-    let next = backups.wake.as_ref()?.0.as_second() - now.0.as_second();
-    Some(Duration::from_secs(u64::try_from(next).unwrap_or(0) + 1))
+    let wake = backups.wake.as_ref().map(|wake| {
+        let seconds = wake.0.as_second() - now.0.as_second();
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0) + 1)
+    });
+    let free = backups.held_back.then_some(IN_USE_RECHECK);
+    [wake, free].into_iter().flatten().min()
 }
