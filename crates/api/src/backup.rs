@@ -83,8 +83,9 @@ pub struct DatabaseBackupSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("spec.holdSeconds: cannot be changed after creation; create another backup"))]
     pub hold_seconds: i32,
 
-    /// Seconds after which a backup that is not ready fails; until then errors of the storage driver are tried again.
-    /// Default: 600. Cannot be changed after creation.
+    /// Seconds after which a backup that has begun and is not ready fails; until then errors of the storage driver are tried
+    /// again. (One that cannot begin, because something is missing, fails after ten minutes.) Default: 600. Cannot be changed
+    /// after creation.
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 10, max = 86400))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("spec.deadlineSeconds: cannot be changed after creation; create another backup"))]

@@ -257,7 +257,7 @@ pub struct Backup {
     pub schedule: Option<String>,
 
     /// Time zone of the schedule by its IANA name, such as Europe/Berlin. Default: UTC. A time that does not exist when clocks
-    /// go forward is made up for right after it; one that comes twice counts once.
+    /// go forward is made up for right after it; one that comes twice counts once. A schedule of every hour follows the clock.
     #[serde(default = "default_time_zone")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: String,

@@ -9,7 +9,7 @@ use api::{DatabaseBackup, DatabaseInstance};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use plan::backup::is_good;
+use plan::backup::is_sound;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -54,7 +54,7 @@ impl Collector for Stores {
                 ("namespace", backup.namespace().unwrap_or_default()),
                 ("instance", backup.spec.instance.clone()),
             ];
-            if let Some(taken) = status.taken_at.filter(|_| is_good(backup)) {
+            if let Some(taken) = status.taken_at.filter(|_| is_sound(backup)) {
                 let last = newest.entry(of_instance.clone()).or_insert(i64::MIN);
                 *last = taken.0.as_second().max(*last);
             }
@@ -81,7 +81,7 @@ impl Collector for Stores {
             ("backups", "Number of backups by their phase", counts),
             (
                 "backup_last_taken_timestamp_seconds",
-                "The point in time of the newest good backup",
+                "The point in time of the newest backup that is good and was not found damaged",
                 newest,
             ),
             (

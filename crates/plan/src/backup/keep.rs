@@ -7,7 +7,7 @@ use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
-use super::snapshot::{fate, is_own, release};
+use super::snapshot::{driver_words, fate, is_own, release};
 use super::status::{Verdict, before, finish, state};
 use super::{LATER, Observed, is_sound, verification};
 use crate::instance::source::awaits_backup;
@@ -106,10 +106,12 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
             writes.extend(fate(cr, snapshot));
             let seen = snapshot.status.clone().unwrap_or_default();
             (seen.ready_to_use != Some(true)).then(|| {
-                let said = super::driver_error(&seen).unwrap_or_else(|| {
+                let said = driver_words(&seen).unwrap_or_else(|| {
                     "The VolumeSnapshot says that it is not ready to use any more.".to_owned()
                 });
-                (reason::SNAPSHOT_FAILED, said)
+                let remedy =
+                    "Look at the driver's log; if it does not come back, delete this backup.";
+                (reason::SNAPSHOT_FAILED, format!("{said} {remedy}"))
             })
         }
     };
