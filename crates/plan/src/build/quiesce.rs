@@ -37,9 +37,11 @@ pub fn quiesce(subject: &Subject<'_>, backup: &DatabaseBackup) -> Object {
                 .map(|(name, value)| json!({"name": name, "value": value})),
         );
     }
-    // The kubelet looks once a second, and the first time as soon as the container runs.
+    // The kubelet looks once a second at most: a look that waits for the lock tells of it at once, and writes are held for a
+    // second less.
     container["readinessProbe"] = json!({
-        "exec": {"command": ["test", "-e", "/tmp/held"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1,
+        "exec": {"command": ["bash", "-c", "until [ -e /tmp/held ]; do sleep 0.05; done"]},
+        "periodSeconds": 1, "timeoutSeconds": LOCK_WAIT_SECONDS + 5, "failureThreshold": 1,
     });
     let mut spec = pod::spec(subject);
     spec["restartPolicy"] = json!("Never");
