@@ -237,3 +237,37 @@ async fn a_namespace_goes_while_backups_run() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_snapshot_that_is_to_stay_survives_a_hasty_deletion() -> Result<()> {
+    story("story-backup-retained", |space| async move {
+        prepare(&space, "source", json!({})).await?;
+        space.back_up("kept", json!({"instance": "source"})).await?;
+        let retain = json!({"spec": {"deletionPolicy": "Retain"}}).to_string();
+        let change = [
+            "patch",
+            "dbbackup",
+            "kept",
+            "--type=merge",
+            "--patch",
+            &retain,
+        ];
+        space.kubectl(&change, "").await?;
+        // At once: it is refused until the operator has seen the change.
+        space
+            .until("the backup may be deleted", || async {
+                match space.kubectl(&["delete", "dbbackup", "kept"], "").await {
+                    Ok(_) => Ok(true),
+                    Err(error) if format!("{error:#}").contains("spec.deletionPolicy") => Ok(false),
+                    Err(error) => Err(error),
+                }
+            })
+            .await?;
+        until_gone(&space, "dbbackup/kept").await?;
+        delete(&space, "source").await?;
+        let snapshot = space.snapshots().get("kept").await?;
+        ensure!(snapshot.metadata.deletion_timestamp.is_none());
+        space.until_snapshots(1).await
+    })
+    .await
+}
