@@ -92,9 +92,14 @@ impl<'a> Database<'a> {
                 let answer = self.sql("SELECT 1").await;
                 let refused = |error: &anyhow::Error| {
                     let said = format!("{error:#}");
-                    ["refused", "timeout expired", "Can't connect"]
-                        .iter()
-                        .any(|words| said.contains(words))
+                    [
+                        "refused",
+                        "timeout expired",
+                        "No route to host",
+                        "Can't connect",
+                    ]
+                    .iter()
+                    .any(|words| said.contains(words))
                 };
                 match answer {
                     Err(error) if refused(&error) => Ok(false),

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apply;
+mod backup;
 mod deploy;
 mod generated;
 mod pass;

@@ -33,7 +33,7 @@ impl Reader<'_> {
             + DeserializeOwned,
     {
         let objects: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace);
-        call("get", K::kind(&()), name, objects.get_opt(name)).await
+        found(call("get", K::kind(&()), name, objects.get(name)).await)
     }
 
     /// The objects with these labels.
@@ -104,7 +104,17 @@ where
         + DeserializeOwned,
 {
     let objects: Api<K> = Api::all(context.client.clone());
-    call("get", K::kind(&()), name, objects.get_opt(name)).await
+    found(call("get", K::kind(&()), name, objects.get(name)).await)
+}
+
+/// What is not there, or not even a kind of the cluster. (Of the latter the API server says it in a way that the client's own
+/// `get_opt` does not take for an answer.)
+fn found<K>(answer: Result<K, Error>) -> Result<Option<K>, Error> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Objects that belong to no namespace; `None` if the cluster does not have their kind.

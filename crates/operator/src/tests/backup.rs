@@ -1,0 +1,45 @@
+//! Backups in a cluster that has no snapshots.
+
+use std::sync::Arc;
+
+use api::DatabaseBackup;
+use kube::core::DeserializeGuard;
+use serde_json::json;
+
+use super::server::{context, refusal};
+use crate::pass;
+
+#[tokio::test]
+async fn a_missing_kind_is_an_answer_and_no_failure() {
+    let (context, asked) = context(|asked| match asked.what.split_once(' ') {
+        // So the API server answers for a kind that it does not know; it is no Status.
+        Some((_, path)) if path.contains("snapshot.storage.k8s.io") => {
+            (404, json!("404 page not found"))
+        }
+        Some(("GET", path)) if path.ends_with("/pods") => (
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}),
+        ),
+        Some(("GET", _)) => refusal(404, "NotFound", "there is none"),
+        Some(("PATCH", path)) if path.ends_with("/status") => {
+            let mut body = asked.body.clone();
+            body["metadata"]["resourceVersion"] = json!("2");
+            body["spec"] = json!({"instance": "shop"});
+            (200, body)
+        }
+        _ => (201, asked.body.clone()),
+    });
+    let backup: DatabaseBackup = serde_json::from_value(json!({
+        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
+        "metadata": {"name": "nightly", "namespace": "demo", "uid": "backup-uid", "resourceVersion": "1", "generation": 1},
+        "spec": {"instance": "shop"},
+    }))
+    .unwrap();
+    pass::run(Arc::new(DeserializeGuard(Ok(backup))), context)
+        .await
+        .unwrap();
+    let asked = asked.lock().unwrap();
+    let status = asked.iter().find(|asked| asked.what.ends_with("/status"));
+    let conditions = &status.unwrap().body["status"]["conditions"];
+    assert_eq!(conditions[0]["reason"], "SnapshotApiMissing");
+}
