@@ -189,6 +189,21 @@ pub struct Statement {
     pub message: String,
 }
 
+/// A statement.
+pub fn state(
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Statement {
+    Statement {
+        type_,
+        status,
+        reason,
+        message: message.into(),
+    }
+}
+
 /// The conditions that `statements` make of `before`. `lastTransitionTime` moves only when a condition's status moves (API
 /// conventions); a condition that nobody states any more is gone.
 pub fn conditions(

@@ -1,15 +1,17 @@
 //! A backup that was complete once: is it still, must it be proved, and when does it go?
 
 use api::backup::{BackupPhase, DatabaseBackupStatus};
-use api::condition::{READY, STALLED, Statement, reason};
+use api::condition::{READY, STALLED, Statement, reason, state};
 use api::external::snapshot::VolumeSnapshot;
 use api::{DatabaseBackup, DatabaseInstance};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::snapshot::{driver_words, fate, is_own, release};
-use super::status::{Verdict, before, finish, state};
+use super::status::{Verdict, before, finish};
 use super::{LATER, Observed, is_sound, verification};
+use crate::instance::facts::capacity;
 use crate::instance::source::awaits_backup;
 use crate::quantity::thousandths;
 use crate::{Kind, Write};
@@ -54,14 +56,8 @@ pub fn completed(
     // Not every driver tells; then the volume's own size is the least that is certain to do.
     let told = size.filter(|size| thousandths(&size.0) > Some(0));
     status.restore_size = told.or_else(|| {
-        let claim = observed.claim.as_ref()?;
-        claim
-            .status
-            .as_ref()?
-            .capacity
-            .as_ref()?
-            .get("storage")
-            .cloned()
+        let size = capacity(observed.claim.as_ref()?)?;
+        Some(Quantity(size.to_owned()))
     });
     status.ready_at = Some(now.clone());
     status.expires_at = expires_at(cr, &status);

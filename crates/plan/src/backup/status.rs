@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::backup::BackupPhase;
-use api::condition::{READY, RECONCILING, STALLED, Statement, VERIFIED, conditions, reason};
+use api::condition::{READY, RECONCILING, STALLED, Statement, VERIFIED, conditions, reason, state};
 use api::{DatabaseBackup, DatabaseBackupStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -55,21 +55,6 @@ impl Verdict {
             ),
             recheck: Some(SOON),
         }
-    }
-}
-
-/// A statement.
-pub fn state(
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: impl Into<String>,
-) -> Statement {
-    Statement {
-        type_,
-        status,
-        reason,
-        message: message.into(),
     }
 }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use api::backup::DatabaseBackupStatus;
-use api::condition::{READY, STALLED, Statement, VERIFIED, reason};
+use api::condition::{READY, STALLED, Statement, VERIFIED, reason, state};
 use api::names::{ANNOTATION_BACKUP, LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
-use super::status::state;
 use super::{Observed, is_good};
 use crate::build::volume_snapshot::owner_reference;
 use crate::instance::facts::seconds_since;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::backup::BackupPhase;
-use api::condition::{BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, reason};
+use api::condition::{BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, reason, state};
 use api::instance::{Backup, LastBackup};
 use api::names::{
     ANNOTATION_HOLD, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_SCHEDULED, MANAGED_BY, scheduled_backup,
@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::conditions::{before, has_served, state};
+use super::conditions::{before, has_served};
 use super::{Decision, Observed};
 use crate::backup::{is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;

@@ -1,6 +1,6 @@
 //! Each condition, as a statement that follows from what was observed; `status` puts them together.
 
-use api::condition::{PARAMETERS_APPLIED, READY, STORAGE_READY, Statement, reason};
+use api::condition::{PARAMETERS_APPLIED, READY, STORAGE_READY, Statement, reason, state};
 use api::instance::Phase;
 use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
@@ -12,21 +12,6 @@ use super::facts::{self, Trouble};
 use super::settings::{self, Outcome, Plan as SettingsPlan};
 use super::{Observed, source};
 use crate::build::Subject;
-
-/// A statement.
-pub fn state(
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: impl Into<String>,
-) -> Statement {
-    Statement {
-        type_,
-        status,
-        reason,
-        message: message.into(),
-    }
-}
 
 /// The status as it was written last.
 pub fn before(cr: &DatabaseInstance) -> DatabaseInstanceStatus {

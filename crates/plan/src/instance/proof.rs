@@ -1,10 +1,10 @@
 //! A throw-away instance proves a backup: once it serves, the engine's own checks run over it, once.
 
-use api::condition::{Statement, VERIFIED, reason};
+use api::condition::{Statement, VERIFIED, reason, state};
 use api::names::check_job;
 
 use super::Observed;
-use super::conditions::{before, state};
+use super::conditions::before;
 use super::settings::{self, Outcome, Server};
 use crate::Object;
 use crate::build::{Subject, job};

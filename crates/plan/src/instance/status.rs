@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::condition::{
     BACKUP_HEALTHY, PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, reason,
+    state,
 };
 use api::instance::{Binding, DeletionPolicy, Endpoint, Phase, StorageStatus};
 use api::names::{FINALIZER_FINAL_BACKUP, host};
@@ -13,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::conditions::{
-    before, has_served, parameters, progress, refused_password, server, state, storage, trouble,
+    before, has_served, parameters, progress, refused_password, server, storage, trouble,
 };
 use super::credentials::Credentials;
 use super::facts::{self, Trouble};
