@@ -1,5 +1,6 @@
 //! Backups and restores of a story's namespace, and what they must not leave behind.
 
+use std::fmt::Debug;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,8 +9,10 @@ use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotContent};
 use api::restore::RestorePhase;
 use api::{DatabaseBackup, DatabaseRestore};
 use kube::Api;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::kstatus::Reported;
 use crate::space::PATIENCE;
 use crate::{Space, kstatus};
 
@@ -84,19 +87,7 @@ impl Space {
         status: &str,
         reason: &str,
     ) -> Result<String> {
-        self.until(
-            &format!("the backup {name} says {type_}={status} {reason}"),
-            || async {
-                let backup = self.backups().get(name).await?;
-                let condition = kstatus::condition(&backup, type_);
-                Ok(condition.is_some_and(|c| c.status == status && c.reason == reason))
-            },
-        )
-        .await?;
-        let backup = self.backups().get(name).await?;
-        Ok(kstatus::condition(&backup, type_)
-            .map(|c| c.message.clone())
-            .unwrap_or_default())
+        until_says(self, &self.backups(), name, type_, status, reason).await
     }
 
     /// Waits until a restore has a condition with this status and reason; returns its message.
@@ -107,19 +98,7 @@ impl Space {
         status: &str,
         reason: &str,
     ) -> Result<String> {
-        self.until(
-            &format!("the restore {name} says {type_}={status} {reason}"),
-            || async {
-                let restore = self.restores().get(name).await?;
-                let condition = kstatus::condition(&restore, type_);
-                Ok(condition.is_some_and(|c| c.status == status && c.reason == reason))
-            },
-        )
-        .await?;
-        let restore = self.restores().get(name).await?;
-        Ok(kstatus::condition(&restore, type_)
-            .map(|c| c.message.clone())
-            .unwrap_or_default())
+        until_says(self, &self.restores(), name, type_, status, reason).await
     }
 
     /// Restores a backup into a new instance and waits until that accepts connections.
@@ -239,4 +218,27 @@ impl Space {
         );
         Ok(backup)
     }
+}
+
+async fn until_says<K>(
+    space: &Space,
+    resources: &Api<K>,
+    name: &str,
+    type_: &str,
+    status: &str,
+    reason: &str,
+) -> Result<String>
+where
+    K: Reported + Clone + Debug + DeserializeOwned,
+{
+    let what = format!("{name} says {type_}={status} {reason}");
+    let says = || async {
+        let resource = resources.get(name).await?;
+        let condition = kstatus::condition(&resource, type_);
+        Ok(condition.is_some_and(|c| c.status == status && c.reason == reason))
+    };
+    space.until(&what, says).await?;
+    let resource = resources.get(name).await?;
+    let condition = kstatus::condition(&resource, type_);
+    Ok(condition.map(|c| c.message.clone()).unwrap_or_default())
 }
