@@ -15,6 +15,7 @@ pub mod volume_snapshot;
 
 use api::restore::RestoredFrom;
 use api::{DatabaseInstance, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
@@ -46,13 +47,19 @@ pub struct Subject<'a> {
     pub data_source: Option<String>,
 }
 
+/// The owner reference by which Kubernetes deletes what belongs to this resource of ours together with it.
+pub fn owner_reference(kind: Kind, owner: &ObjectMeta) -> Value {
+    let (api_version, kind_name, _) = kind.api();
+    json!({
+        "apiVersion": api_version, "kind": kind_name, "name": owner.name, "uid": owner.uid,
+        "controller": true, "blockOwnerDeletion": false,
+    })
+}
+
 impl Subject<'_> {
     /// The owner reference by which Kubernetes deletes a child together with the instance.
     pub fn owner_reference(&self) -> Value {
-        json!({
-            "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": self.name, "uid": self.uid,
-            "controller": true, "blockOwnerDeletion": false,
-        })
+        owner_reference(Kind::DatabaseInstance, &self.cr.metadata)
     }
 
     /// Labels of a child with this component.

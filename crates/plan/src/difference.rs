@@ -1,10 +1,12 @@
 //! Tells whether a desired object is already in force, so that nothing is written when nothing changed.
 
 use api::names::ANNOTATION_HASH;
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::quantity::thousandths;
+use crate::{Kind, Write};
 
 /// Eight hex digits of the SHA-256 of a value's JSON (keys are sorted, so equal values have equal hashes).
 pub fn hash(value: &Value) -> String {
@@ -54,6 +56,18 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         _ => false,
     }
+}
+
+/// Whether these and no others are an object's owner references.
+pub fn is_owned_by(metadata: &ObjectMeta, owners: &Value) -> bool {
+    let found = metadata.owner_references.clone().unwrap_or_default();
+    in_force(owners, &json!(found))
+}
+
+/// Owner references say with whom an object goes: the change that makes them these, if they are others.
+pub fn change_owners(kind: Kind, metadata: &ObjectMeta, owners: Value) -> Option<Write> {
+    let change = json!({"metadata": {"ownerReferences": owners}});
+    (!is_owned_by(metadata, &owners)).then(|| Write::patch(kind, metadata, change))
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ pub mod version;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
 
 /// What a pass does and says.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,28 @@ pub enum Write {
     },
     /// Set the finalizers of the resource itself.
     Finalizers(Vec<String>),
+}
+
+impl Write {
+    /// The deletion of an object as it was observed.
+    pub fn delete(kind: Kind, metadata: &ObjectMeta) -> Self {
+        Write::Delete {
+            kind,
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        }
+    }
+
+    /// A change of an object as it was observed.
+    pub fn patch(kind: Kind, metadata: &ObjectMeta, change: Value) -> Self {
+        let (api_version, kind_name, _) = kind.api();
+        let mut value = change;
+        value["apiVersion"] = json!(api_version);
+        value["kind"] = json!(kind_name);
+        value["metadata"]["name"] = json!(metadata.name);
+        value["metadata"]["uid"] = json!(metadata.uid);
+        Write::Patch(Object { kind, value })
+    }
 }
 
 /// A Kubernetes object as it is sent.

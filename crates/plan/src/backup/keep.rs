@@ -121,7 +121,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
         writes.extend(proof.writes);
         statements.extend(proof.statement);
         if usable.is_none() && is_due(cr, now) && !in_use(observed) {
-            writes.push(expiry(cr));
+            writes.push(Write::delete(Kind::DatabaseBackup, &cr.metadata));
         }
         return Verdict {
             writes,
@@ -135,9 +135,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     // It may have become due after the peers were looked for: the next pass looks.
     if is_due(cr, now) && observed.peers.is_some() {
         match held_back(cr, observed) {
-            None => {
-                writes.push(expiry(cr));
-            }
+            None => writes.push(Write::delete(Kind::DatabaseBackup, &cr.metadata)),
             Some((reason, message)) => {
                 status.phase = Some(BackupPhase::Expired);
                 statements = vec![state(READY, "True", reason, message)];
@@ -153,14 +151,6 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
         writes,
         status: finish(cr, status, &statements, now),
         recheck,
-    }
-}
-
-fn expiry(cr: &DatabaseBackup) -> Write {
-    Write::Delete {
-        kind: Kind::DatabaseBackup,
-        name: cr.metadata.name.clone().unwrap_or_default(),
-        uid: cr.metadata.uid.clone().unwrap_or_default(),
     }
 }
 

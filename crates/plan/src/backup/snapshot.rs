@@ -4,13 +4,12 @@ use api::DatabaseBackup;
 use api::backup::SnapshotStatus;
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotStatus};
 use api::names::ANNOTATION_BACKUP;
-use serde_json::json;
 
 use super::{Observed, SnapshotClasses};
 use crate::build::volume_snapshot::owners;
-use crate::difference::in_force;
+use crate::difference::change_owners;
 use crate::instance::facts::annotation;
-use crate::{Kind, Object, Write};
+use crate::{Kind, Write};
 
 /// What the status says of it.
 pub fn snapshot_status(
@@ -59,12 +58,8 @@ pub fn release(observed: &Observed) -> Vec<Write> {
         .job
         .iter()
         .filter(|job| job.metadata.deletion_timestamp.is_none());
-    job.map(|job| Write::Delete {
-        kind: Kind::Job,
-        name: job.metadata.name.clone().unwrap_or_default(),
-        uid: job.metadata.uid.clone().unwrap_or_default(),
-    })
-    .collect()
+    job.map(|job| Write::delete(Kind::Job, &job.metadata))
+        .collect()
 }
 
 /// Deletes all that a failed backup made; the hold first.
@@ -74,11 +69,7 @@ pub fn clean_up(cr: &DatabaseBackup, observed: &Observed) -> Vec<Write> {
         .snapshot
         .iter()
         .filter(|snapshot| is_own(cr, snapshot) && snapshot.metadata.deletion_timestamp.is_none());
-    writes.extend(snapshot.map(|snapshot| Write::Delete {
-        kind: Kind::VolumeSnapshot,
-        name: snapshot.metadata.name.clone().unwrap_or_default(),
-        uid: snapshot.metadata.uid.clone().unwrap_or_default(),
-    }));
+    writes.extend(snapshot.map(|snapshot| Write::delete(Kind::VolumeSnapshot, &snapshot.metadata)));
     writes
 }
 
@@ -89,21 +80,5 @@ pub fn is_own(cr: &DatabaseBackup, snapshot: &VolumeSnapshot) -> bool {
 
 /// The snapshot's fate follows spec.deletionPolicy.
 pub fn fate(cr: &DatabaseBackup, snapshot: &VolumeSnapshot) -> Option<Write> {
-    let wanted = owners(cr);
-    let found = json!(
-        snapshot
-            .metadata
-            .owner_references
-            .clone()
-            .unwrap_or_default()
-    );
-    (!in_force(&wanted, &found)).then(|| {
-        let (api_version, kind, _) = Kind::VolumeSnapshot.api();
-        Write::Patch(Object {
-            kind: Kind::VolumeSnapshot,
-            value: json!({"apiVersion": api_version, "kind": kind, "metadata": {
-                "name": snapshot.metadata.name, "uid": snapshot.metadata.uid, "ownerReferences": wanted,
-            }}),
-        })
-    })
+    change_owners(Kind::VolumeSnapshot, &snapshot.metadata, owners(cr))
 }

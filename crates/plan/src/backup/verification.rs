@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::{Observed, is_good};
-use crate::build::volume_snapshot::owner_reference;
+use crate::build::volume_snapshot::owned_by;
 use crate::instance::facts::seconds_since;
 use crate::{Kind, Object, Write};
 
@@ -256,11 +256,7 @@ fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
 }
 
 fn delete(instance: &DatabaseInstance) -> Write {
-    Write::Delete {
-        kind: Kind::DatabaseInstance,
-        name: instance.metadata.name.clone().unwrap_or_default(),
-        uid: instance.metadata.uid.clone().unwrap_or_default(),
-    }
+    Write::delete(Kind::DatabaseInstance, &instance.metadata)
 }
 
 /// An instance like the one that was backed up; all of it goes when it goes, and it goes with the backup.
@@ -290,7 +286,7 @@ fn throw_away(cr: &DatabaseBackup, status: &DatabaseBackupStatus, name: &str) ->
             "metadata": {
                 "name": name, "namespace": cr.metadata.namespace, "labels": labels,
                 "annotations": {ANNOTATION_BACKUP: cr.metadata.uid},
-                "ownerReferences": [owner_reference(cr)],
+                "ownerReferences": owned_by(cr),
             },
             "spec": spec,
         }),

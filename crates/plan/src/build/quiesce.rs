@@ -4,7 +4,7 @@ use api::DatabaseBackup;
 use api::names::{ANNOTATION_BACKUP_NAME, COMPONENT_QUIESCE, host, quiesce_job};
 use serde_json::{Value, json};
 
-use super::volume_snapshot::owner_reference;
+use super::volume_snapshot::owned_by;
 use super::{Subject, pod};
 use crate::{Kind, Object};
 
@@ -60,7 +60,7 @@ pub fn quiesce(subject: &Subject<'_>, backup: &DatabaseBackup) -> Object {
             "metadata": {
                 "name": quiesce_job(uid), "namespace": subject.namespace,
                 "labels": metadata["labels"], "annotations": metadata["annotations"],
-                "ownerReferences": [owner_reference(backup)],
+                "ownerReferences": owned_by(backup),
             },
             "spec": {
                 "backoffLimit": 0,

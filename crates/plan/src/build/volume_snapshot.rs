@@ -1,13 +1,14 @@
 //! The VolumeSnapshot of a backup.
 
+use api::DatabaseBackup;
 use api::backup::{BackupSource, SnapshotPolicy};
 use api::names::{
     ANNOTATION_BACKUP, ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_USERNAME,
     ANNOTATION_VERSION, COMPONENT_BACKUP, labels,
 };
-use api::{DatabaseBackup, DatabaseBackupSpec};
 use serde_json::{Value, json};
 
+use super::owner_reference;
 use crate::{Kind, Object};
 
 /// A snapshot that says whose it is and what is in it: one that is retained must be understood without its backup.
@@ -36,19 +37,13 @@ pub fn volume_snapshot(cr: &DatabaseBackup, source: &BackupSource, class: &str) 
 
 /// A snapshot that is to be deleted with its backup is owned by it.
 pub fn owners(cr: &DatabaseBackup) -> Value {
-    let DatabaseBackupSpec {
-        deletion_policy, ..
-    } = &cr.spec;
-    match deletion_policy {
-        SnapshotPolicy::Delete => json!([owner_reference(cr)]),
+    match cr.spec.deletion_policy {
+        SnapshotPolicy::Delete => owned_by(cr),
         SnapshotPolicy::Retain => json!([]),
     }
 }
 
-/// The owner reference by which Kubernetes deletes what a backup made.
-pub fn owner_reference(cr: &DatabaseBackup) -> Value {
-    json!({
-        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup", "name": cr.metadata.name, "uid": cr.metadata.uid,
-        "controller": true, "blockOwnerDeletion": false,
-    })
+/// The owner references by which Kubernetes deletes what a backup made.
+pub fn owned_by(cr: &DatabaseBackup) -> Value {
+    json!([owner_reference(Kind::DatabaseBackup, &cr.metadata)])
 }

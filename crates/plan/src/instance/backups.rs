@@ -307,12 +307,8 @@ fn over(
             .as_ref()
             .is_some_and(|name| names.contains(name))
     });
-    gone.map(|backup| Write::Delete {
-        kind: Kind::DatabaseBackup,
-        name: backup.metadata.name.clone().unwrap_or_default(),
-        uid: backup.metadata.uid.clone().unwrap_or_default(),
-    })
-    .collect()
+    gone.map(|backup| Write::delete(Kind::DatabaseBackup, &backup.metadata))
+        .collect()
 }
 
 /// BackupHealthy: how the last scheduled backup went. One that is under way says nothing yet.

@@ -6,14 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Serialize;
 use serde_json::json;
 
-use super::credentials::{Credentials, same_owners};
+use super::credentials::Credentials;
 use super::settings::{Outcome, Plan as SettingsPlan};
 use super::{Observed, facts, proof};
 use crate::build::stateful_set::{Hold, Revision, stateful_set};
 use crate::build::{
     Subject, config_map::config_map, network_policy::network_policy, pvc, service::service,
 };
-use crate::difference::{hash, in_force, with_hash};
+use crate::difference::{hash, in_force, is_owned_by, with_hash};
 use crate::{Kind, Object, Write, parameters};
 
 /// A Job that failed for no fault of the spec is made again after so many seconds.
@@ -71,11 +71,7 @@ pub fn plan(
         });
         let kept = kept || proof.job.as_ref() == Some(&name);
         let delete = ours && !kept && job.metadata.deletion_timestamp.is_none();
-        delete.then(|| Write::Delete {
-            kind: Kind::Job,
-            name,
-            uid: job.metadata.uid.clone().unwrap_or_default(),
-        })
+        delete.then(|| Write::delete(Kind::Job, &job.metadata))
     }));
     writes
 }
@@ -136,10 +132,7 @@ fn patch_claim(
             json!({"resources": {"requests": {"storage": subject.cr.spec.storage.size}}});
     }
     let owners = pvc::owners(subject);
-    if !same_owners(
-        &owners,
-        &json!(claim.metadata.owner_references.clone().unwrap_or_default()),
-    ) {
+    if !is_owned_by(&claim.metadata, &owners) {
         change["metadata"]["ownerReferences"] = owners;
     }
     let mut annotations = pvc::annotations(subject);
@@ -154,14 +147,8 @@ fn patch_claim(
     if change == json!({}) {
         return None;
     }
-    change["apiVersion"] = json!("v1");
-    change["kind"] = json!("PersistentVolumeClaim");
-    change["metadata"]["name"] = json!(subject.name);
-    change["metadata"]["uid"] = json!(claim.metadata.uid);
-    Some(Write::Patch(Object {
-        kind: Kind::PersistentVolumeClaim,
-        value: change,
-    }))
+    let kind = Kind::PersistentVolumeClaim;
+    Some(Write::patch(kind, &claim.metadata, change))
 }
 
 /// Whether a pod of the version's image has got as far as running it: from then on an older version is a downgrade.

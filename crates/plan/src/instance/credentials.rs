@@ -11,6 +11,7 @@ use serde_json::json;
 use super::settings::{Outcome, Server};
 use super::{Decision, Observed, facts, settings};
 use crate::build::{Subject, job, secret};
+use crate::difference::change_owners;
 use crate::{Invalid, Kind, Object, Write};
 
 /// What is to be done about credentials.
@@ -59,9 +60,9 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials>
             let (id, password, revision) = (read("id")?, read("password")?, read("revision")?);
             match asked.filter(|asked| *asked != password) {
                 Some(asked) => {
-                    writes.push(patch(
-                        admin,
-                        &name,
+                    writes.push(Write::patch(
+                        Kind::Secret,
+                        &admin.metadata,
                         json!({"stringData": {"password": asked, "revision": fresh.id}}),
                     ));
                     (id, asked, fresh.id.clone())
@@ -71,7 +72,7 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials>
         }
     };
     if let Some(admin) = &observed.admin {
-        writes.extend(fate(subject, admin, &admin_secret(subject.name)));
+        writes.extend(fate(subject, admin));
     }
     let mut credentials = Credentials {
         id,
@@ -103,9 +104,7 @@ fn binding(
             .push(Write::Create(secret::binding(subject, password, applied)));
         return;
     };
-    credentials
-        .writes
-        .extend(fate(subject, binding, subject.name));
+    credentials.writes.extend(fate(subject, binding));
     let expected = secret::binding_data(subject, password);
     if facts::annotation(&binding.metadata, ANNOTATION_REVISION) == Some(revision) {
         let differs = expected
@@ -114,9 +113,9 @@ fn binding(
             .flatten()
             .any(|(key, value)| text(binding, key).as_deref() != value.as_str());
         if differs {
-            credentials.writes.push(patch(
-                binding,
-                subject.name,
+            credentials.writes.push(Write::patch(
+                Kind::Secret,
+                &binding.metadata,
                 json!({"stringData": expected}),
             ));
         }
@@ -136,9 +135,9 @@ fn binding(
     match &outcome {
         Outcome::Done => {
             let annotations = json!({"annotations": {ANNOTATION_REVISION: revision}});
-            credentials.writes.push(patch(
-                binding,
-                subject.name,
+            credentials.writes.push(Write::patch(
+                Kind::Secret,
+                &binding.metadata,
                 json!({"metadata": annotations, "stringData": expected}),
             ));
             return;
@@ -205,31 +204,7 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 }
 
 /// Owner references say whether a Secret goes with the instance; they follow the deletion policy.
-fn fate(subject: &Subject<'_>, secret: &Secret, name: &str) -> Option<Write> {
+fn fate(subject: &Subject<'_>, secret: &Secret) -> Option<Write> {
     let owners = crate::build::pvc::owners(subject);
-    let observed = json!(secret.metadata.owner_references.clone().unwrap_or_default());
-    (!same_owners(&owners, &observed)).then(|| {
-        patch(
-            secret,
-            name,
-            json!({"metadata": {"ownerReferences": owners}}),
-        )
-    })
-}
-
-/// Whether two lists of owner references say the same.
-pub fn same_owners(desired: &serde_json::Value, observed: &serde_json::Value) -> bool {
-    crate::difference::in_force(desired, observed)
-}
-
-fn patch(secret: &Secret, name: &str, change: serde_json::Value) -> Write {
-    let mut value = change;
-    value["apiVersion"] = json!("v1");
-    value["kind"] = json!("Secret");
-    value["metadata"]["name"] = json!(name);
-    value["metadata"]["uid"] = json!(secret.metadata.uid);
-    Write::Patch(Object {
-        kind: Kind::Secret,
-        value,
-    })
+    change_owners(Kind::Secret, &secret.metadata, owners)
 }

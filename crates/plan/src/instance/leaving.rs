@@ -9,16 +9,17 @@ use api::condition::{READY, STALLED, reason};
 use api::instance::DeletionPolicy;
 use api::names::{
     FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY, LABEL_FINAL,
-    admin_secret, final_backup,
+    final_backup,
 };
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::backups::backup;
 use super::facts::is_bound;
 use super::{Observed, Plan, finalizers, holds, is_paused, pair, status};
 use crate::backup::{is_finished, is_good};
+use crate::build::owner_reference;
 use crate::{Kind, Object, Write};
 
 /// Looks again while the last backup is under way.
@@ -149,11 +150,8 @@ fn without(cr: &DatabaseInstance, observed: &Observed) -> Option<Write> {
     let fails = conditions
         .iter()
         .any(|condition| condition.type_ == STALLED);
-    (fails && last.metadata.deletion_timestamp.is_none()).then(|| Write::Delete {
-        kind: Kind::DatabaseBackup,
-        name: last.metadata.name.clone().unwrap_or_default(),
-        uid: last.metadata.uid.clone().unwrap_or_default(),
-    })
+    (fails && last.metadata.deletion_timestamp.is_none())
+        .then(|| Write::delete(Kind::DatabaseBackup, &last.metadata))
 }
 
 /// Stops the server, takes the backup, and then lets the data go.
@@ -231,7 +229,7 @@ fn stop(observed: &Observed) -> Option<Write> {
     let set = observed.stateful_set.as_ref()?;
     let runs = set.spec.as_ref().and_then(|spec| spec.replicas) != Some(0);
     (runs && set.metadata.deletion_timestamp.is_none()).then(|| {
-        patch(
+        Write::patch(
             Kind::StatefulSet,
             &set.metadata,
             json!({"spec": {"replicas": 0}}),
@@ -241,25 +239,14 @@ fn stop(observed: &Observed) -> Option<Write> {
 
 /// From now on the data goes when the resource goes.
 fn hand_over(cr: &DatabaseInstance, observed: &Observed) -> Vec<Write> {
-    let owners = json!([{
-        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": cr.metadata.name, "uid": cr.metadata.uid,
-        "controller": true, "blockOwnerDeletion": false,
-    }]);
-    let admin = admin_secret(cr.metadata.name.as_deref().unwrap_or_default());
+    let owners = json!([owner_reference(Kind::DatabaseInstance, &cr.metadata)]);
     let children = [
         (
             Kind::PersistentVolumeClaim,
             observed.claim.as_ref().map(|o| &o.metadata),
         ),
         (Kind::Secret, observed.binding.as_ref().map(|o| &o.metadata)),
-        (
-            Kind::Secret,
-            observed
-                .admin
-                .as_ref()
-                .filter(|o| o.metadata.name.as_ref() == Some(&admin))
-                .map(|o| &o.metadata),
-        ),
+        (Kind::Secret, observed.admin.as_ref().map(|o| &o.metadata)),
     ];
     let unowned = |metadata: &&ObjectMeta| {
         metadata
@@ -272,21 +259,11 @@ fn hand_over(cr: &DatabaseInstance, observed: &Observed) -> Vec<Write> {
         .into_iter()
         .filter_map(|(kind, metadata)| Some((kind, metadata.filter(unowned)?)))
         .map(|(kind, metadata)| {
-            patch(
+            Write::patch(
                 kind,
                 metadata,
                 json!({"metadata": {"ownerReferences": owners}}),
             )
         })
         .collect()
-}
-
-fn patch(kind: Kind, metadata: &ObjectMeta, change: Value) -> Write {
-    let (api_version, kind_name, _) = kind.api();
-    let mut value = change;
-    value["apiVersion"] = json!(api_version);
-    value["kind"] = json!(kind_name);
-    value["metadata"]["name"] = json!(metadata.name);
-    value["metadata"]["uid"] = json!(metadata.uid);
-    Write::Patch(Object { kind, value })
 }

@@ -188,11 +188,7 @@ pub fn clean(cr: &DatabaseInstance, observed: &Observed) -> Pair {
     let writes = ours
         .iter()
         .filter(|(_, metadata)| metadata.deletion_timestamp.is_none())
-        .map(|(kind, metadata)| Write::Delete {
-            kind: *kind,
-            name: metadata.name.clone().unwrap_or_default(),
-            uid: metadata.uid.clone().unwrap_or_default(),
-        });
+        .map(|(kind, metadata)| Write::delete(*kind, metadata));
     // What may not be seen can only have been made if the finalizer is there.
     let unseen = matches!(observed.origin.copy_content, Sight::Forbidden) && holds(cr);
     Pair {
