@@ -33,8 +33,7 @@ reported!(DatabaseInstance, DatabaseBackup, DatabaseRestore);
 
 /// The condition of this type.
 pub fn condition<'a>(resource: &'a impl Reported, type_: &str) -> Option<&'a Condition> {
-    let mut conditions = resource.conditions().iter();
-    conditions.find(|condition| condition.type_ == type_)
+    api::condition::find(resource.conditions(), type_)
 }
 
 /// Whether the status speaks of the present spec.

@@ -204,6 +204,16 @@ pub fn state(
     }
 }
 
+/// The condition of this type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of this type is there and has this status.
+pub fn has(conditions: &[Condition], type_: &str, status: &str) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == status)
+}
+
 /// The conditions that `statements` make of `before`. `lastTransitionTime` moves only when a condition's status moves (API
 /// conventions); a condition that nobody states any more is gone.
 pub fn conditions(

@@ -15,14 +15,14 @@ mod verification;
 use std::time::Duration;
 
 use api::backup::BackupPhase;
-use api::condition::{STALLED, reason};
+use api::condition::{READY, STALLED, VERIFIED, find, has, reason};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotStatus};
 use api::names::ANNOTATION_PAUSED;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
@@ -103,22 +103,20 @@ pub fn wants_server_down(cr: &DatabaseBackup) -> bool {
 
 /// Whether the backup can be restored.
 pub fn is_good(cr: &DatabaseBackup) -> bool {
-    cr.metadata.deletion_timestamp.is_none()
-        && cr.status.as_ref().is_some_and(|status| {
-            let conditions = &status.conditions;
-            conditions
-                .iter()
-                .any(|c| c.type_ == api::condition::READY && c.status == "True")
-        })
+    cr.metadata.deletion_timestamp.is_none() && has(conditions_of(cr), READY, "True")
 }
 
 /// Whether the backup can be restored, and was not found damaged when it was.
 pub fn is_sound(cr: &DatabaseBackup) -> bool {
-    let conditions = cr.status.iter().flat_map(|status| &status.conditions);
-    is_good(cr)
-        && !conditions
-            .into_iter()
-            .any(|c| c.type_ == api::condition::VERIFIED && c.status == "False")
+    is_good(cr) && !has(conditions_of(cr), VERIFIED, "False")
+}
+
+/// What the status says, as conditions; nothing before the first pass.
+pub fn conditions_of(cr: &DatabaseBackup) -> &[Condition] {
+    cr.status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default()
 }
 
 /// While something is under way whose end may come without an event.
@@ -359,8 +357,7 @@ fn overdue(
 /// Something is missing: nothing is made, and after a while the backup fails.
 fn pending(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
     // From when it was told: before, nobody may have been there to look.
-    let conditions = status::before(cr).conditions;
-    let told = conditions.iter().find(|c| c.type_ == STALLED);
+    let told = find(conditions_of(cr), STALLED);
     if told.is_some_and(|c| seconds_since(Some(&c.last_transition_time), now) >= PENDING_SECONDS) {
         let message = format!(
             "{} Given up after {} minutes: delete this backup and create another.",

@@ -10,7 +10,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-use api::condition::{READY, STALLED, reason};
+use api::condition::{READY, STALLED, find, reason};
 use api::names::ANNOTATION_PAUSED;
 use api::restore::{RestorePhase, StorageOverride};
 use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
@@ -214,8 +214,7 @@ fn follow(
     let name = &cr.spec.instance;
     let condition = |type_: &str| -> Option<&Condition> {
         let status = instance.status.as_ref()?;
-        let mut conditions = status.conditions.iter();
-        conditions.find(|condition| condition.type_ == type_)
+        find(&status.conditions, type_)
     };
     let ready = condition(READY);
     if let Some(ready) = ready.filter(|ready| ready.status == "True") {

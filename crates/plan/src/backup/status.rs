@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use api::backup::BackupPhase;
-use api::condition::{READY, RECONCILING, STALLED, Statement, VERIFIED, conditions, reason, state};
+use api::condition::{
+    READY, RECONCILING, STALLED, Statement, VERIFIED, conditions, find, has, reason, state,
+};
 use api::{DatabaseBackup, DatabaseBackupStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -162,7 +164,7 @@ pub fn settled(cr: &DatabaseBackup, writes: Vec<Write>) -> Verdict {
 /// A pause holds back what is to be done with a backup that has come to its end; what is true of its snapshot stays.
 pub fn held(cr: &DatabaseBackup, verdict: Verdict, why: &str, now: &Time) -> Verdict {
     let mut status = verdict.status;
-    if !status.conditions.iter().any(|c| c.type_ == STALLED) {
+    if find(&status.conditions, STALLED).is_none() {
         let statement = [state(STALLED, "True", reason::PAUSED, why)];
         let generation = cr.metadata.generation.unwrap_or_default();
         let stalled = conditions(&before(cr).conditions, &statement, generation, now);
@@ -206,10 +208,7 @@ pub fn failed(
     let message = format!(
         "The API server refused a write: {error}. It is tried again; the operator's log shows more."
     );
-    let ready = planned
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == READY && condition.status == "True");
+    let ready = has(&planned.conditions, READY, "True");
     let mut statements = vec![state(STALLED, "True", reason, message.clone())];
     if ready {
         statements.push(state(
@@ -236,7 +235,7 @@ pub fn notices(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Vec<Notice
         !old.iter()
             .any(|old| old.type_ == condition.type_ && old.reason == condition.reason)
     };
-    let is = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_);
+    let is = |type_: &str| find(&status.conditions, type_).is_some();
     let (stalled, goes_on) = (is(STALLED), is(RECONCILING));
     status
         .conditions

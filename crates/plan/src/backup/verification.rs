@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::backup::DatabaseBackupStatus;
-use api::condition::{READY, STALLED, Statement, VERIFIED, reason, state};
+use api::condition::{READY, STALLED, Statement, VERIFIED, find, reason, state};
 use api::names::{ANNOTATION_BACKUP, LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -178,10 +178,8 @@ fn begin(cr: &DatabaseBackup, observed: &Observed, status: &DatabaseBackupStatus
 
 /// What the throw-away instance tells of the backup, once it does.
 fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Option<Statement> {
-    let condition = |type_: &str| -> Option<&Condition> {
-        let conditions = &instance.status.as_ref()?.conditions;
-        conditions.iter().find(|condition| condition.type_ == type_)
-    };
+    let condition =
+        |type_: &str| -> Option<&Condition> { find(&instance.status.as_ref()?.conditions, type_) };
     match condition(VERIFIED) {
         Some(c) if c.status == "True" => {
             return Some(state(

@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::backup::BackupPhase;
-use api::condition::{BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, reason, state};
+use api::condition::{
+    BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, find, has, reason, state,
+};
 use api::instance::{Backup, LastBackup};
 use api::names::{
     ANNOTATION_HOLD, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_SCHEDULED, MANAGED_BY, scheduled_backup,
 };
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::conditions::{before, has_served};
 use super::{Decision, Observed};
-use crate::backup::{is_finished, is_good, is_sound, wants_server_down};
+use crate::backup::{conditions_of, is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;
 use crate::engine;
 use crate::retention::{self, Candidate, State};
@@ -319,7 +321,7 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
         .filter(|backup| is_scheduled(backup))
         .max_by_key(|backup| {
             (
-                is_finished(backup) || is_stalled(backup),
+                is_finished(backup) || find(conditions_of(backup), STALLED).is_some(),
                 backup.metadata.creation_timestamp.as_ref().map(|at| at.0),
                 backup.metadata.name.clone(),
             )
@@ -336,13 +338,7 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
         );
     };
     let name = last.metadata.name.as_deref().unwrap_or_default();
-    let find = |type_: &str| -> Option<&Condition> {
-        last.status
-            .as_ref()?
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_)
-    };
+    let find = |type_: &str| find(conditions_of(last), type_);
     let phase = last.status.as_ref().and_then(|status| status.phase);
     let unhealthy = |reason, message: String| state(BACKUP_HEALTHY, "False", reason, message);
     match (phase, find(STALLED), find(VERIFIED)) {
@@ -373,13 +369,6 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
     }
 }
 
-fn is_stalled(backup: &DatabaseBackup) -> bool {
-    let conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == STALLED)
-}
-
 /// Puts what is known of backups into the status.
 pub fn tell(
     cr: &DatabaseInstance,
@@ -401,16 +390,7 @@ pub fn tell(
             });
         found.max_by_key(|last| (last.taken_at.0, last.name.clone()))
     };
-    let is_proved = |backup: &DatabaseBackup| {
-        let conditions = backup
-            .status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default();
-        conditions
-            .iter()
-            .any(|condition| condition.type_ == VERIFIED && condition.status == "True")
-    };
+    let is_proved = |backup: &DatabaseBackup| has(conditions_of(backup), VERIFIED, "True");
     status.last_backup = newest(&|_| true);
     status.last_verified_backup = newest(&is_proved);
     status.next_backup = backups.next.clone();

@@ -1,6 +1,6 @@
 //! Each condition, as a statement that follows from what was observed; `status` puts them together.
 
-use api::condition::{PARAMETERS_APPLIED, READY, STORAGE_READY, Statement, reason, state};
+use api::condition::{PARAMETERS_APPLIED, READY, STORAGE_READY, Statement, find, reason, state};
 use api::instance::Phase;
 use api::names::host;
 use api::{DatabaseInstance, DatabaseInstanceStatus};
@@ -138,10 +138,7 @@ pub fn server(
 
 fn ready_reason(cr: &DatabaseInstance) -> Option<&str> {
     let conditions = &cr.status.as_ref()?.conditions;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == READY)
-        .map(|condition| condition.reason.as_str())
+    find(conditions, READY).map(|condition| condition.reason.as_str())
 }
 
 /// A change that is under way while the server serves, or begins with this pass (`restarts`): who waits for it must not take

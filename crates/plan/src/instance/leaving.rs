@@ -5,20 +5,20 @@
 
 use std::time::Duration;
 
-use api::condition::{READY, STALLED, reason};
+use api::condition::{READY, STALLED, find, reason};
 use api::instance::DeletionPolicy;
 use api::names::{
     FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY, LABEL_FINAL,
     final_backup,
 };
 use api::{DatabaseBackup, DatabaseInstance};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use super::backups::backup;
 use super::facts::is_bound;
 use super::{Observed, Plan, finalizers, holds, is_paused, pair, status};
-use crate::backup::{is_finished, is_good};
+use crate::backup::{conditions_of, is_finished, is_good};
 use crate::build::owner_reference;
 use crate::{Kind, Object, Write};
 
@@ -146,10 +146,7 @@ fn taken<'a>(cr: &DatabaseInstance, observed: &'a Observed) -> Option<&'a Databa
 /// Deletes a last backup that fails and is tried again: Kubernetes keeps a volume for as long as a snapshot of it is being made.
 fn without(cr: &DatabaseInstance, observed: &Observed) -> Option<Write> {
     let last = taken(cr, observed)?;
-    let conditions = &last.status.as_ref()?.conditions;
-    let fails = conditions
-        .iter()
-        .any(|condition| condition.type_ == STALLED);
+    let fails = find(conditions_of(last), STALLED).is_some();
     (fails && last.metadata.deletion_timestamp.is_none())
         .then(|| Write::delete(Kind::DatabaseBackup, &last.metadata))
 }
@@ -184,13 +181,7 @@ fn last_backup(cr: &DatabaseInstance, observed: &Observed) -> Stage {
     if is_good(last) {
         return Stage::over(hand_over(cr, observed));
     }
-    let said = |type_: &str| -> Option<&Condition> {
-        last.status
-            .as_ref()?
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_)
-    };
+    let said = |type_: &str| find(conditions_of(last), type_);
     if is_finished(last) || said(STALLED).is_some() {
         let why = said(READY)
             .map(|condition| condition.message.clone())

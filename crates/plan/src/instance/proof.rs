@@ -1,6 +1,6 @@
 //! A throw-away instance proves a backup: once it serves, the engine's own checks run over it, once.
 
-use api::condition::{Statement, VERIFIED, reason, state};
+use api::condition::{Statement, VERIFIED, find, reason, state};
 use api::names::check_job;
 
 use super::Observed;
@@ -41,9 +41,7 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Proof {
 /// A result stays what it is, also when the Job's pod is gone.
 fn known(subject: &Subject<'_>) -> Option<Statement> {
     let conditions = before(subject.cr).conditions;
-    let old = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == VERIFIED)?;
+    let old = find(&conditions, VERIFIED)?.clone();
     match old.status.as_str() {
         "True" => Some(state(VERIFIED, "True", reason::CHECKED, old.message)),
         "False" => Some(state(VERIFIED, "False", reason::CHECK_FAILED, old.message)),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api::condition::{
-    BACKUP_HEALTHY, PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, reason,
-    state,
+    BACKUP_HEALTHY, PARAMETERS_APPLIED, READY, RECONCILING, STALLED, Statement, conditions, has,
+    reason, state,
 };
 use api::instance::{Binding, DeletionPolicy, Endpoint, Phase, StorageStatus};
 use api::names::{FINALIZER_FINAL_BACKUP, host};
@@ -262,10 +262,7 @@ pub fn failed(
         reason: reason::APPLY_FAILED,
         message: format!("The API server refused a write: {error}. It is tried again; `kubectl describe` of the object and the operator's log show more."),
     });
-    let ready = planned
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == READY && condition.status == "True");
+    let ready = has(&planned.conditions, READY, "True");
     let kept = planned
         .conditions
         .iter()

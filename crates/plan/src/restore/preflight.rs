@@ -2,7 +2,7 @@
 //! spec.restoreFrom. Nothing of them writes.
 
 use api::backup::{BackupPhase, BackupSource};
-use api::condition::{READY, reason};
+use api::condition::{READY, find, reason};
 use api::external::snapshot::VolumeSnapshot;
 use api::names::ANNOTATION_BACKUP;
 use api::restore::{BackupReference, RestoredFrom};
@@ -146,10 +146,7 @@ fn facts(
 ) -> Result<Facts, Invalid> {
     let name = &wanted.backup.name;
     let status = backup.status.clone().unwrap_or_default();
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == READY);
+    let ready = find(&status.conditions, READY);
     if backup.metadata.deletion_timestamp.is_some() {
         return Err(wanted.unusable("it is being deleted"));
     }

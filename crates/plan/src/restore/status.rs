@@ -1,6 +1,6 @@
 //! What the user reads of a restore.
 
-use api::condition::{READY, RECONCILING, STALLED, Statement, conditions, reason};
+use api::condition::{READY, RECONCILING, STALLED, Statement, conditions, find, reason};
 use api::restore::RestorePhase;
 use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -145,24 +145,14 @@ fn say(
 
 /// An Event when the reason of Ready is a new one.
 pub fn notices(cr: &DatabaseRestore, status: &DatabaseRestoreStatus) -> Vec<Notice> {
-    let reason = |conditions: &[Condition]| {
-        let mut conditions = conditions.iter();
-        conditions
-            .find(|condition| condition.type_ == READY)
-            .map(|condition| condition.reason.clone())
-    };
     let before = cr.status.as_ref();
-    let before = before.and_then(|status| reason(&status.conditions));
-    let stalled = status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == STALLED);
-    status
-        .conditions
-        .iter()
-        .filter(|condition| condition.type_ == READY && before.as_ref() != Some(&condition.reason))
+    let before = before.and_then(|status| find(&status.conditions, READY));
+    let ready = find(&status.conditions, READY);
+    ready
+        .filter(|ready| before.is_none_or(|before| before.reason != ready.reason))
+        .into_iter()
         .map(|condition| Notice {
-            warning: stalled,
+            warning: find(&status.conditions, STALLED).is_some(),
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         })
