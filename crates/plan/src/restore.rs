@@ -17,7 +17,7 @@ use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::build::database_instance::{database_instance, is_made_by};
+use crate::build::database_instance::{is_made_by, restored};
 use crate::catalog::Catalog;
 use crate::instance::Class;
 use crate::instance::facts::{annotation, seconds_since};
@@ -132,7 +132,7 @@ fn begin(
     });
     match checked {
         Ok((facts, size)) => {
-            let write = Write::Create(database_instance(cr, &facts, &size));
+            let write = Write::Create(restored(cr, &facts, &size));
             let message = format!("The instance {} is being made.", cr.spec.instance);
             (Some(write), status::running(cr, None, message, now), None)
         }

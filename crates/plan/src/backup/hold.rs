@@ -17,7 +17,7 @@ use crate::Object;
 use crate::build::Subject;
 use crate::build::quiesce::quiesce;
 use crate::engine;
-use crate::instance::facts::{annotation, is_ready, seconds_since};
+use crate::instance::facts::{annotation, is_ready, job_end, seconds_since};
 
 /// What is next.
 pub enum Step {
@@ -49,7 +49,7 @@ pub fn before_cut(cr: &DatabaseBackup, observed: &Observed, ready: &Ready) -> St
         Method::Quiesced => match (&observed.job, &observed.job_pod) {
             (Some(_), Some(pod)) if ended(pod).is_some() => lost(cr, pod),
             (Some(_), Some(pod)) if is_ready(pod) => Step::Cut,
-            (Some(job), _) if has_failed(job) => Step::Failed(reason::QUIESCE_FAILED, "The Job that was to hold writes did not get to run in time: `kubectl describe` of it shows why. Delete this backup and create another.".to_owned()),
+            (Some(job), _) if job_end(job, "Failed").is_some() => Step::Failed(reason::QUIESCE_FAILED, "The Job that was to hold writes did not get to run in time: `kubectl describe` of it shows why. Delete this backup and create another.".to_owned()),
             (Some(_), _) => Step::Wait(None, "Writes are about to be held for the cut.".to_owned()),
             (None, _) if observed.pod.as_ref().is_none_or(|pod| !is_ready(pod)) => Step::Wait(None, "The database does not accept connections now; the backup goes on when it does.".to_owned()),
             (None, _) => match subject(observed, ready) {
@@ -237,17 +237,6 @@ fn holder(cr: &DatabaseBackup, observed: &Observed) -> Option<Container> {
         }) => Container::Ended,
         _ => Container::Waiting,
     })
-}
-
-fn has_failed(job: &k8s_openapi::api::batch::v1::Job) -> bool {
-    let conditions = job
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default();
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == "Failed" && condition.status == "True")
 }
 
 /// What is said of a hold that was too short.

@@ -1,7 +1,7 @@
 //! A backup that was complete once: is it still, must it be proved, and when does it go?
 
 use api::backup::{BackupPhase, DatabaseBackupStatus};
-use api::condition::{READY, STALLED, Statement, reason, state};
+use api::condition::{READY, Statement, reason, state};
 use api::external::snapshot::VolumeSnapshot;
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::snapshot::{driver_words, fate, is_own, release};
-use super::status::{Verdict, before, finish};
+use super::status::{Verdict, before, finish, unwell};
 use super::{LATER, Observed, is_sound, verification};
 use crate::instance::facts::capacity;
 use crate::instance::source::awaits_backup;
@@ -113,10 +113,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     };
     if let Some((reason, message)) = trouble {
         status.phase = Some(BackupPhase::Failed);
-        let mut statements = vec![
-            state(READY, "False", reason, message.clone()),
-            state(STALLED, "True", reason, message),
-        ];
+        let mut statements = unwell(reason, &message).to_vec();
         let proof = verification::set_aside(cr, observed, &mut status);
         writes.extend(proof.writes);
         statements.extend(proof.statement);

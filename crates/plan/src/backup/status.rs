@@ -60,6 +60,14 @@ impl Verdict {
     }
 }
 
+/// Not Ready, and a person is needed.
+pub fn unwell(reason: &'static str, message: &str) -> [Statement; 2] {
+    [
+        state(READY, "False", reason, message),
+        state(STALLED, "True", reason, message),
+    ]
+}
+
 /// The status as it was written last.
 pub fn before(cr: &DatabaseBackup) -> DatabaseBackupStatus {
     cr.status.clone().unwrap_or_default()
@@ -94,10 +102,7 @@ pub fn finish(
 
 /// Something is missing, nothing was made.
 pub fn invalid(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
-    let statements = [
-        state(READY, "False", invalid.reason, invalid.message.clone()),
-        state(STALLED, "True", invalid.reason, invalid.message.clone()),
-    ];
+    let statements = unwell(invalid.reason, &invalid.message);
     let status = DatabaseBackupStatus {
         phase: before(cr).phase.or(Some(BackupPhase::Pending)),
         ..before(cr)
@@ -117,17 +122,13 @@ pub fn stalled(
     message: &str,
     now: &Time,
 ) -> Verdict {
-    let statements = [
-        state(READY, "False", reason, message),
-        state(STALLED, "True", reason, message),
-    ];
     let status = DatabaseBackupStatus {
         phase: Some(BackupPhase::Running),
         ..status
     };
     Verdict {
         writes: Vec::new(),
-        status: finish(cr, status, &statements, now),
+        status: finish(cr, status, &unwell(reason, message), now),
         recheck: Some(SOON),
     }
 }
@@ -140,15 +141,14 @@ pub fn given_up(
     message: &str,
     now: &Time,
 ) -> Verdict {
-    let statements = [
-        state(READY, "False", reason, message),
-        state(STALLED, "True", reason, message),
-    ];
     let status = DatabaseBackupStatus {
         phase: Some(BackupPhase::Failed),
         ..status
     };
-    Verdict::rest(finish(cr, status, &statements, now), Vec::new())
+    Verdict::rest(
+        finish(cr, status, &unwell(reason, message), now),
+        Vec::new(),
+    )
 }
 
 /// The backup has failed before: what was said stays.

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use api::backup::DatabaseBackupStatus;
 use api::condition::{READY, STALLED, Statement, VERIFIED, find, reason, state};
-use api::names::{ANNOTATION_BACKUP, LABEL_VERIFIES, verification_instance};
+use api::names::{LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use serde_json::{Value, json};
 
 use super::{Observed, is_good};
-use crate::build::volume_snapshot::owned_by;
-use crate::instance::facts::seconds_since;
-use crate::{Kind, Object, Write};
+use crate::build::database_instance::throw_away;
+use crate::instance::facts::{label, seconds_since};
+use crate::{Kind, Write};
 
 /// What a proof adds to a pass.
 #[derive(Default)]
@@ -30,9 +29,6 @@ const PATIENCE_SECONDS: i64 = 3600;
 /// While another proof takes the room.
 const ROOM: Duration = Duration::from_secs(5);
 const DELETED: &str = "The throw-away instance was deleted before the checks had ended. Create another backup to have one proved.";
-/// What a restored database says when the backup is bad, and not the cluster.
-const DAMAGE: [&str; 1] = [reason::CRASH_LOOP];
-
 /// Whether the backup waits for its proof, or the proof is under way.
 pub fn is_wanted(cr: &DatabaseBackup) -> bool {
     is_open(cr) && is_good(cr)
@@ -165,12 +161,10 @@ fn begin(cr: &DatabaseBackup, observed: &Observed, status: &DatabaseBackupStatus
             writes: Vec::new(),
         };
     }
-    let writes = throw_away(cr, status, &name)
-        .into_iter()
-        .map(Write::Create)
-        .collect();
+    let source = status.source.as_ref();
+    let made = source.map(|source| throw_away(cr, source, status.restore_size.as_ref()));
     Proof {
-        writes,
+        writes: made.map(Write::Create).into_iter().collect(),
         statement: waits("The backup is about to be restored into a throw-away instance."),
         recheck: Some(ROOM),
     }
@@ -210,7 +204,8 @@ fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Op
         }
         _ => {}
     }
-    if let Some(stalled) = condition(STALLED).filter(|c| DAMAGE.contains(&c.reason.as_str())) {
+    // Of all that can keep it from serving, this alone is the backup's fault and not the cluster's.
+    if let Some(stalled) = condition(STALLED).filter(|c| c.reason == reason::CRASH_LOOP) {
         return Some(state(
             VERIFIED,
             "False",
@@ -245,48 +240,9 @@ fn sentence(text: &str) -> String {
 }
 
 fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
-    let label = instance
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(LABEL_VERIFIES));
-    label == cr.metadata.uid.as_ref()
+    label(&instance.metadata, LABEL_VERIFIES) == cr.metadata.uid.as_deref()
 }
 
 fn delete(instance: &DatabaseInstance) -> Write {
     Write::delete(Kind::DatabaseInstance, &instance.metadata)
-}
-
-/// An instance like the one that was backed up; all of it goes when it goes, and it goes with the backup.
-fn throw_away(cr: &DatabaseBackup, status: &DatabaseBackupStatus, name: &str) -> Option<Object> {
-    let source = status.source.as_ref()?;
-    let (api_version, kind, _) = Kind::DatabaseInstance.api();
-    let mut storage = json!({"size": status.restore_size});
-    if let Some(class) = &source.storage_class {
-        storage["className"] = json!(class);
-    }
-    let mut spec = json!({
-        "engine": source.engine, "version": source.version, "database": source.database, "username": source.username,
-        "storage": storage, "deletionPolicy": "Delete",
-        "restoreFrom": {"backup": {"name": cr.metadata.name}},
-    });
-    if let Some(resources) = &source.resources {
-        spec["resources"] = json!(resources);
-    }
-    if !source.parameters.is_empty() {
-        spec["parameters"] = json!(source.parameters);
-    }
-    let labels: Value = json!({LABEL_VERIFIES: cr.metadata.uid, api::names::LABEL_MANAGED_BY: api::names::MANAGED_BY});
-    Some(Object {
-        kind: Kind::DatabaseInstance,
-        value: json!({
-            "apiVersion": api_version, "kind": kind,
-            "metadata": {
-                "name": name, "namespace": cr.metadata.namespace, "labels": labels,
-                "annotations": {ANNOTATION_BACKUP: cr.metadata.uid},
-                "ownerReferences": owned_by(cr),
-            },
-            "spec": spec,
-        }),
-    })
 }

@@ -86,7 +86,7 @@ pub fn check(subject: &Subject<'_>) -> Object {
 }
 
 /// A container that runs the script of its name and finds the server.
-fn client(subject: &Subject<'_>, name: &str) -> Value {
+pub fn client(subject: &Subject<'_>, name: &str) -> Value {
     let script = format!("/etc/minidbaas/{name}.sh");
     let mut container = pod::container(subject, name, &["bash", &script], true);
     if let Some(env) = container["env"].as_array_mut() {

@@ -1,9 +1,10 @@
 //! The Job that holds writes for the cut of a backup. It lets go when it is deleted, and by itself when its time is over.
 
 use api::DatabaseBackup;
-use api::names::{ANNOTATION_BACKUP_NAME, COMPONENT_QUIESCE, host, quiesce_job};
+use api::names::{ANNOTATION_BACKUP_NAME, COMPONENT_QUIESCE, quiesce_job};
 use serde_json::{Value, json};
 
+use super::job::client;
 use super::volume_snapshot::owned_by;
 use super::{Subject, pod};
 use crate::{Kind, Object};
@@ -16,26 +17,12 @@ const START_SECONDS: i64 = 120;
 /// The Job for this backup of the instance.
 pub fn quiesce(subject: &Subject<'_>, backup: &DatabaseBackup) -> Object {
     let hold = i64::from(backup.spec.hold_seconds);
-    let mut container = pod::container(
-        subject,
-        "quiesce",
-        &["bash", "/etc/minidbaas/quiesce.sh"],
-        true,
-    );
+    let mut container = client(subject, "quiesce");
     container["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}});
-    let environment = [
-        ("HOST", host(subject.name, subject.namespace)),
-        ("PORT", subject.engine.port().to_string()),
-        ("BUDGET", hold.to_string()),
-        ("LOCK_WAIT", LOCK_WAIT_SECONDS.to_string()),
-    ];
     if let Some(env) = container["env"].as_array_mut() {
-        env.extend(
-            environment
-                .iter()
-                .map(|(name, value)| json!({"name": name, "value": value})),
-        );
+        env.push(json!({"name": "BUDGET", "value": hold.to_string()}));
+        env.push(json!({"name": "LOCK_WAIT", "value": LOCK_WAIT_SECONDS.to_string()}));
     }
     // The kubelet looks once a second at most: a look that waits for the lock tells of it at once, and writes are held for a
     // second less.

@@ -18,6 +18,7 @@ use k8s_openapi::jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::conditions::{before, has_served};
+use super::facts::label;
 use super::{Decision, Observed};
 use crate::backup::{conditions_of, is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;
@@ -287,12 +288,8 @@ fn candidate<'a>(backup: &'a DatabaseBackup, in_use: &BTreeSet<String>) -> Optio
 }
 
 fn is_scheduled(backup: &DatabaseBackup) -> bool {
-    let label = backup
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(LABEL_SCHEDULED));
-    label.is_some_and(|label| label == "true") && backup.metadata.deletion_timestamp.is_none()
+    label(&backup.metadata, LABEL_SCHEDULED) == Some("true")
+        && backup.metadata.deletion_timestamp.is_none()
 }
 
 fn over(

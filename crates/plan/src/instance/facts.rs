@@ -2,6 +2,7 @@
 
 use api::DatabaseInstance;
 use api::condition::reason;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
@@ -47,6 +48,19 @@ pub fn capacity(claim: &PersistentVolumeClaim) -> Option<&str> {
         .as_ref()?
         .get("storage")
         .map(|size| size.0.as_str())
+}
+
+/// The condition by which a Job tells that it has ended in this way: Complete or Failed.
+pub fn job_end<'a>(job: &'a Job, type_: &str) -> Option<&'a JobCondition> {
+    let conditions = job.status.as_ref()?.conditions.as_deref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// The value of a label.
+pub fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 
 /// Whether a claim has its volume.

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::Observed;
-use super::facts::{self, Trouble};
+use super::facts::{self, Trouble, job_end};
 use crate::build::{Subject, config_map::SETTINGS_KEY, job};
 use crate::difference::hash;
 use crate::engine::Settings;
@@ -108,20 +108,10 @@ pub fn outcome(observed: &Observed, name: &str) -> Outcome {
     else {
         return Outcome::Absent;
     };
-    let condition = |type_: &str| {
-        let conditions = job
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default();
-        conditions
-            .iter()
-            .find(|condition| condition.type_ == type_ && condition.status == "True")
-    };
-    if condition("Complete").is_some() {
+    if job_end(job, "Complete").is_some() {
         return Outcome::Done;
     }
-    let Some(failed) = condition("Failed") else {
+    let Some(failed) = job_end(job, "Failed") else {
         return Outcome::Running;
     };
     let (code, words) = last_words(observed, job);

@@ -296,13 +296,7 @@ fn strangers(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
 }
 
 fn is_ours(metadata: &ObjectMeta, instance: &str) -> bool {
-    let label = |name: &str| {
-        metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(name))
-            .map(String::as_str)
-    };
+    let label = |name: &str| facts::label(metadata, name);
     label(LABEL_MANAGED_BY) == Some(MANAGED_BY) && label(LABEL_INSTANCE) == Some(instance)
 }
 
