@@ -79,6 +79,13 @@ pub struct BackupReference {
     pub namespace: Option<String>,
 }
 
+impl BackupReference {
+    /// Whether this, in a resource of the namespace `own`, means the backup of this name and namespace.
+    pub fn means(&self, own: Option<&str>, name: &str, namespace: Option<&str>) -> bool {
+        self.name == name && self.namespace.as_deref().or(own) == namespace
+    }
+}
+
 /// What a restored instance has otherwise than the one that was backed up.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

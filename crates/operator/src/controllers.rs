@@ -11,11 +11,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Error as ControllerError;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
@@ -34,6 +34,20 @@ async fn drive<R: Reconciled>(controller: Controller<DeserializeGuard<R>>, conte
             }
         })
         .await;
+}
+
+/// Those of a controller's resources that a change of something else is about.
+fn those<R: Reconciled>(
+    store: &Store<DeserializeGuard<R>>,
+    is_concerned: impl Fn(&R) -> bool,
+) -> Vec<ObjectRef<DeserializeGuard<R>>> {
+    let resources = store.state();
+    let read = resources.iter().filter_map(|guard| guard.0.as_ref().ok());
+    read.filter(|resource| is_concerned(resource))
+        .map(|resource| {
+            ObjectRef::new(&resource.name_any()).within(&resource.namespace().unwrap_or_default())
+        })
+        .collect()
 }
 
 /// The resources that changes of foreign objects concern. The kind may be missing from the cluster and come later: this watch

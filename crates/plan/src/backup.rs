@@ -50,7 +50,7 @@ pub struct Observed {
     pub claim: Option<PersistentVolumeClaim>,
     /// The provisioner of the claim's storage class.
     pub provisioner: Option<String>,
-    /// The VolumeSnapshotClasses, or that the cluster has no such API. Read only before the snapshot is made.
+    /// The VolumeSnapshotClasses, or that the cluster has no such API. Read until the backup has come to its end.
     pub classes: SnapshotClasses,
     /// The VolumeSnapshot of the backup's name.
     pub snapshot: Option<VolumeSnapshot>,

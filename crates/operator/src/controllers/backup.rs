@@ -9,7 +9,6 @@ use api::names::{
     LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, pod, quiesce_job,
     verification_instance,
 };
-use api::restore::RestorePhase;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, DatabaseRestore};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -25,6 +24,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use plan::Plan;
 use plan::backup::{self, Observed, Peers, SnapshotClasses};
+use plan::restore::is_finished;
 
 use super::reader::{Reader, catalog, get_global, list_global};
 use crate::context::{Context, call};
@@ -112,19 +112,11 @@ fn unfinished(
     namespace: Option<String>,
     instance: Option<String>,
 ) -> Vec<ObjectRef<Guarded>> {
-    store
-        .state()
-        .iter()
-        .filter_map(|guard| guard.0.as_ref().ok())
-        .filter(|backup| {
-            backup.namespace() == namespace
-                && Some(&backup.spec.instance) == instance.as_ref()
-                && !backup::is_finished(backup)
-        })
-        .map(|backup| {
-            ObjectRef::new(&backup.name_any()).within(&backup.namespace().unwrap_or_default())
-        })
-        .collect()
+    super::those(store, |backup| {
+        backup.namespace() == namespace
+            && Some(&backup.spec.instance) == instance.as_ref()
+            && !backup::is_finished(backup)
+    })
 }
 
 impl Reconciled for DatabaseBackup {
@@ -146,37 +138,37 @@ impl Reconciled for DatabaseBackup {
             namespace: &namespace,
         };
         let of_job = format!("batch.kubernetes.io/job-name={job_name}");
-        let (catalog, instance, snapshot, job, job_pods) = futures::try_join!(
+        let finished = backup::is_finished(self);
+        let source = async {
+            if finished {
+                return Ok((None, None, None, SnapshotClasses::Unread));
+            }
+            futures::try_join!(
+                reader.get::<PersistentVolumeClaim>(instance_name),
+                reader.get::<StatefulSet>(instance_name),
+                reader.get::<Pod>(&pod_name),
+                snapshot_classes(context),
+            )
+        };
+        let proves = self.spec.verify || self.status.iter().any(|s| s.verification.is_some());
+        let proof = async {
+            match proves {
+                true => reader.get::<DatabaseInstance>(&proof_name).await,
+                false => Ok(None),
+            }
+        };
+        // All at once: writes may be held while this is read.
+        let (catalog, instance, snapshot, job, job_pods, source, verification) = futures::try_join!(
             catalog(context),
             reader.get::<DatabaseInstance>(instance_name),
             reader.get::<VolumeSnapshot>(&name),
             reader.get::<Job>(&job_name),
             reader.list::<Pod>(&of_job),
+            source,
+            proof,
         )?;
-        let finished = backup::is_finished(self);
-        let (claim, stateful_set, pod) = if finished {
-            (None, None, None)
-        } else {
-            futures::try_join!(
-                reader.get::<PersistentVolumeClaim>(instance_name),
-                reader.get::<StatefulSet>(instance_name),
-                reader.get::<Pod>(&pod_name),
-            )?
-        };
-        let (classes, provisioner) = if finished {
-            (SnapshotClasses::Unread, None)
-        } else {
-            (
-                snapshot_classes(context).await?,
-                provisioner(context, claim.as_ref()).await?,
-            )
-        };
-        let proves = self.spec.verify || self.status.iter().any(|s| s.verification.is_some());
-        let verification = if proves {
-            reader.get::<DatabaseInstance>(&proof_name).await?
-        } else {
-            None
-        };
+        let (claim, stateful_set, pod, classes) = source;
+        let provisioner = provisioner(context, claim.as_ref()).await?;
         let last_words = context.heard(&job_name);
         if finished && job.is_none() && job_pods.is_empty() {
             context.forget_words(&job_name);
@@ -276,9 +268,6 @@ pub async fn users(
     name: &str,
     namespace: &str,
 ) -> Result<(Vec<DatabaseInstance>, bool), Error> {
-    let is_meant = |named: Option<&String>, own: Option<String>| {
-        named.cloned().or(own).as_deref() == Some(namespace)
-    };
     let instances: Api<DeserializeGuard<DatabaseInstance>> = context.watched();
     let parameters = ListParams::default().fields(&format!("spec.restoreFrom.backup.name={name}"));
     let copies = call(
@@ -293,16 +282,17 @@ pub async fn users(
         .into_iter()
         .filter_map(|guard| guard.0.ok())
         .filter(|copy| {
+            let own = copy.metadata.namespace.as_deref();
             let from = copy.spec.restore_from.as_ref();
-            from.is_some_and(|from| is_meant(from.backup.namespace.as_ref(), copy.namespace()))
+            from.is_some_and(|from| from.backup.means(own, name, Some(namespace)))
         });
     let restores: Api<DeserializeGuard<DatabaseRestore>> = context.watched();
     let parameters = ListParams::default().fields(&format!("spec.backup.name={name}"));
     let restores = call("list", "DatabaseRestore", name, restores.list(&parameters)).await?;
     let under_way = |restore: &DatabaseRestore| {
-        let phase = restore.status.as_ref().and_then(|status| status.phase);
-        !matches!(phase, Some(RestorePhase::Ready | RestorePhase::Failed))
-            && is_meant(restore.spec.backup.namespace.as_ref(), restore.namespace())
+        let own = restore.metadata.namespace.as_deref();
+        let from = &restore.spec.backup;
+        !is_finished(restore) && from.means(own, name, Some(namespace))
     };
     let restoring = restores
         .items

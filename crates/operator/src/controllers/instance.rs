@@ -114,22 +114,14 @@ fn concerned_instances(
     if let (Ok(backup), Some(namespace)) = (&backup.0, backup.namespace()) {
         concerned.push(ObjectRef::new(&backup.spec.instance).within(&namespace));
     }
-    let instances = store.state();
-    let waiting = instances.iter().filter_map(|guard| guard.0.as_ref().ok());
-    concerned.extend(
-        waiting
-            .filter(|cr| source::awaits_backup(cr) && restores(cr, &backup))
-            .map(|cr| ObjectRef::new(&cr.name_any()).within(&cr.namespace().unwrap_or_default())),
-    );
+    let (name, namespace) = (backup.name_any(), backup.namespace());
+    concerned.extend(super::those(store, |cr| {
+        let own = cr.metadata.namespace.as_deref();
+        let from = cr.spec.restore_from.as_ref();
+        source::awaits_backup(cr)
+            && from.is_some_and(|from| from.backup.means(own, &name, namespace.as_deref()))
+    }));
     concerned
-}
-
-/// Whether the instance names this backup.
-fn restores(cr: &DatabaseInstance, backup: &DeserializeGuard<DatabaseBackup>) -> bool {
-    cr.spec.restore_from.as_ref().is_some_and(|from| {
-        let namespace = from.backup.namespace.clone().or_else(|| cr.namespace());
-        from.backup.name == backup.name_any() && namespace == backup.namespace()
-    })
 }
 
 /// The instance that a child belongs to, by its label: data that is kept has no owner reference.

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use plan::Plan;
 use plan::instance::Class;
@@ -38,8 +37,9 @@ pub async fn run(
             context.watched::<PartialObjectMeta<DatabaseInstance>>(),
             watcher::Config::default(),
             move |instance| {
-                unfinished(&into, |cr| {
-                    cr.spec.instance == instance.name_any()
+                super::those(&into, |cr| {
+                    !restore::is_finished(cr)
+                        && cr.spec.instance == instance.name_any()
                         && cr.namespace() == instance.namespace()
                 })
             },
@@ -48,29 +48,16 @@ pub async fn run(
             context.watched::<PartialObjectMeta<DatabaseBackup>>(),
             watcher::Config::default(),
             move |backup| {
-                unfinished(&from, |cr| {
-                    let reference = &cr.spec.backup;
-                    let namespace = reference.namespace.clone().or_else(|| cr.namespace());
-                    reference.name == backup.name_any() && namespace == backup.namespace()
+                let (name, namespace) = (backup.name_any(), backup.namespace());
+                super::those(&from, |cr| {
+                    let own = cr.metadata.namespace.as_deref();
+                    let from = &cr.spec.backup;
+                    !restore::is_finished(cr) && from.means(own, &name, namespace.as_deref())
                 })
             },
         )
         .graceful_shutdown_on(stop);
     super::drive(controller, context).await;
-}
-
-/// The restores that have not come to their end and that this is about.
-fn unfinished(
-    store: &Store<Guarded>,
-    is_concerned: impl Fn(&DatabaseRestore) -> bool,
-) -> Vec<ObjectRef<Guarded>> {
-    let restores = store.state();
-    restores
-        .iter()
-        .filter_map(|guard| guard.0.as_ref().ok())
-        .filter(|cr| !restore::is_finished(cr) && is_concerned(cr))
-        .map(|cr| ObjectRef::new(&cr.name_any()).within(&cr.namespace().unwrap_or_default()))
-        .collect()
 }
 
 impl Reconciled for DatabaseRestore {
