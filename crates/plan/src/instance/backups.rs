@@ -1,7 +1,8 @@
 //! An instance's backups: the schedule that makes them, the retention that deletes them, the hold of an Offline one, and what
 //! the user reads of all that.
 
-use std::collections::BTreeSet;
+mod retention;
+
 use std::time::Duration;
 
 use api::backup::BackupPhase;
@@ -14,21 +15,18 @@ use api::names::{
 };
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::conditions::{before, has_served};
-use super::facts::label;
 use super::{Decision, Observed};
 use crate::backup::{conditions_of, is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;
 use crate::engine;
-use crate::retention::{self, Candidate, State};
 use crate::schedule::{Field, Schedule};
 use crate::{Invalid, Kind, Object, Write};
+use retention::{is_scheduled, over};
 
-/// What is kept when spec.backup.retention is missing: so many good ones.
-const KEEP_LAST: u32 = 7;
+pub use retention::due_to_go;
 
 /// What a pass does and says about backups.
 pub struct Backups {
@@ -213,101 +211,6 @@ fn hold(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Option<Hold> 
         seconds,
         until: until.filter(|_| is_in_force).unwrap_or(latest),
     })
-}
-
-/// The names of scheduled backups whose time is over, as far as `in_use` allows.
-pub fn due_to_go(
-    cr: &DatabaseInstance,
-    backups: &[DatabaseBackup],
-    in_use: &BTreeSet<String>,
-    now: &Time,
-) -> Vec<String> {
-    let Ok(schedule) = schedule(cr) else {
-        return Vec::new();
-    };
-    let Some(spec) = &cr.spec.backup else {
-        return Vec::new();
-    };
-    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-    let policy = match &spec.retention {
-        Some(rules) => retention::Policy {
-            keep_last: number(rules.keep_last),
-            keep_daily: number(rules.keep_daily),
-            keep_monthly: number(rules.keep_monthly),
-            max_age_days: number(rules.max_age_days),
-        },
-        None => retention::Policy {
-            keep_last: Some(KEEP_LAST),
-            ..retention::Policy::default()
-        },
-    };
-    let zone = schedule.map_or(TimeZone::UTC, |schedule| schedule.zone().clone());
-    let scheduled: Vec<&DatabaseBackup> = backups
-        .iter()
-        .filter(|backup| is_scheduled(backup))
-        .collect();
-    let candidates: Vec<Candidate<'_>> = scheduled
-        .iter()
-        .filter_map(|backup| candidate(backup, in_use))
-        .collect();
-    let newest = |good: &dyn Fn(&&DatabaseBackup) -> bool| {
-        backups
-            .iter()
-            .filter(|backup| is_sound(backup))
-            .filter(good)
-            .filter_map(taken)
-            .max()
-    };
-    let other_good =
-        newest(&|backup| !is_scheduled(backup)) > newest(&|backup| is_scheduled(backup));
-    retention::expired(&policy, &candidates, other_good, &zone, now.0)
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
-}
-
-fn taken(backup: &DatabaseBackup) -> Option<k8s_openapi::jiff::Timestamp> {
-    backup.status.as_ref()?.taken_at.as_ref().map(|at| at.0)
-}
-
-fn candidate<'a>(backup: &'a DatabaseBackup, in_use: &BTreeSet<String>) -> Option<Candidate<'a>> {
-    let name = backup.metadata.name.as_deref()?;
-    Some(Candidate {
-        name,
-        taken_at: taken(backup),
-        created_at: backup.metadata.creation_timestamp.as_ref()?.0,
-        state: if is_sound(backup) {
-            State::Good
-        } else if is_finished(backup) {
-            State::Failed
-        } else {
-            State::Unfinished
-        },
-        in_use: in_use.contains(name),
-    })
-}
-
-fn is_scheduled(backup: &DatabaseBackup) -> bool {
-    label(&backup.metadata, LABEL_SCHEDULED) == Some("true")
-        && backup.metadata.deletion_timestamp.is_none()
-}
-
-fn over(
-    cr: &DatabaseInstance,
-    backups: &[DatabaseBackup],
-    in_use: &BTreeSet<String>,
-    now: &Time,
-) -> Vec<Write> {
-    let names = due_to_go(cr, backups, in_use, now);
-    let gone = backups.iter().filter(|backup| {
-        backup
-            .metadata
-            .name
-            .as_ref()
-            .is_some_and(|name| names.contains(name))
-    });
-    gone.map(|backup| Write::delete(Kind::DatabaseBackup, &backup.metadata))
-        .collect()
 }
 
 /// BackupHealthy: how the last scheduled backup went. One that is under way says nothing yet.

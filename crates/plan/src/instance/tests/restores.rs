@@ -1,10 +1,12 @@
 //! Instances that start from a backup: refused before anything is made, restored once, and at rest ever after.
 
+mod pair;
+
 use api::Engine;
 use api::condition::{READY, RECONCILING, STALLED, VERIFIED, reason};
 use api::external::snapshot::VolumeSnapshotContent;
 use api::instance::Phase;
-use api::names::{FINALIZER_SNAPSHOT_COPY, LABEL_VERIFIES};
+use api::names::LABEL_VERIFIES;
 use proptest::prelude::{any, proptest};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -191,122 +193,10 @@ fn retained_data_is_not_restored_over_and_lost_data_not_a_second_time() {
     assert_eq!(world.reason(STALLED), reason::VOLUME_LOST);
 }
 
-#[rstest]
-fn another_namespaces_snapshot_is_read_by_a_pair_that_goes() {
-    let mut world = crossing();
-    let plan = world.pass();
-    assert_eq!(
-        plan.writes[0],
-        Write::Finalizers(vec![FINALIZER_SNAPSHOT_COPY.into()])
-    );
-    assert_eq!(
-        kinds(&plan.writes),
-        [
-            ("create", Kind::VolumeSnapshotContent),
-            ("create", Kind::VolumeSnapshot)
-        ]
-    );
-    let Write::Create(content) = &plan.writes[1] else {
-        unreachable!()
-    };
-    insta::assert_yaml_snapshot!("snapshot-content-copy", content.value);
-    assert_eq!(world.reason(RECONCILING), reason::RESTORING);
-    assert_eq!(world.settle().writes, vec![], "waits for the snapshot");
-    assert!(uses_backup(&world.cr));
-    copy_is_ready(&mut world);
-    assert_eq!(world.pass().writes.len(), 7);
-    let claim = json!(world.observed.claim);
-    assert!(
-        claim["spec"]["dataSource"]["name"]
-            .as_str()
-            .unwrap()
-            .starts_with("shop-copy-")
-    );
-    assert_eq!(world.settle().writes, vec![], "waits for the volume");
-    world.edit_claim(json!({"status": {"phase": "Bound", "capacity": {"storage": "2Gi"}}}));
-    assert_eq!(
-        kinds(&world.pass().writes),
-        [
-            ("delete", Kind::VolumeSnapshot),
-            ("delete", Kind::VolumeSnapshotContent)
-        ]
-    );
-    assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
-    world.serve();
-    world.settle();
-    assert_eq!(
-        json!(world.cr.status)["restoredFrom"]["namespace"],
-        "source"
-    );
-}
-
 fn copy_is_ready(world: &mut World) {
     let mut copy = json!(world.observed.origin.copy);
     copy["status"] = json!({"readyToUse": true});
     world.observed.origin.copy = Some(serde_json::from_value(copy).unwrap());
-}
-
-#[rstest]
-#[case::early(false)]
-#[case::late(true)]
-fn an_instance_deleted_in_the_middle_leaves_no_pair(#[case] claimed: bool) {
-    let mut world = crossing();
-    world.pass();
-    if claimed {
-        copy_is_ready(&mut world);
-        world.pass();
-    }
-    world.cr.metadata.deletion_timestamp = Some(world.now.clone());
-    let plan = world.pass();
-    assert!(plan.requeue.is_some());
-    let writes = kinds(&plan.writes);
-    assert!(writes.contains(&("delete", Kind::VolumeSnapshot)));
-    assert!(writes.contains(&("delete", Kind::VolumeSnapshotContent)));
-    let owners = json!(world.observed.claim)["metadata"]["ownerReferences"].clone();
-    assert_eq!(owners.as_array().map_or(0, Vec::len), usize::from(claimed));
-    assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
-}
-
-#[rstest]
-fn consent_that_is_withdrawn_takes_the_pair_away() {
-    let mut world = crossing();
-    world.pass();
-    world.observed.origin.backup = Some(found(Engine::Postgresql, json!({}), json!({})));
-    let plan = world.pass();
-    assert_eq!(kinds(&plan.writes).len(), 2);
-    assert_eq!(world.reason(STALLED), reason::BACKUP_NOT_AVAILABLE);
-    let message = world.condition(STALLED).unwrap().2;
-    world.pass();
-    world.observed.origin.backup = Some(Source::Unavailable);
-    assert_eq!(world.pass().writes, vec![]);
-    assert_eq!(world.condition(STALLED).unwrap().2, message);
-    assert_eq!(world.cr.metadata.finalizers, Some(vec![]));
-}
-
-#[rstest]
-fn a_strangers_pair_is_not_taken_and_missing_rights_are_told() {
-    let mut world = crossing();
-    world.observed.origin.copy =
-        Some(serde_json::from_value(json!({"metadata": {"name": "shop-copy-cr-uid"}})).unwrap());
-    assert!(world.pass().writes.is_empty());
-    assert_eq!(world.reason(STALLED), reason::NAME_TAKEN);
-    let mut world = crossing();
-    world.observed.origin.copy_content = Sight::Forbidden;
-    assert!(world.pass().writes.is_empty());
-    assert_eq!(world.reason(STALLED), reason::CROSS_NAMESPACE_FORBIDDEN);
-}
-
-#[rstest]
-fn a_pair_that_may_not_be_seen_any_more_is_told_of() {
-    let mut world = crossing();
-    world.pass();
-    world.observed.origin.copy_content = Sight::Forbidden;
-    world.cr.metadata.deletion_timestamp = Some(world.now.clone());
-    world.pass();
-    world.settle();
-    assert_eq!(world.reason(STALLED), reason::CROSS_NAMESPACE_FORBIDDEN);
-    world.observed.origin.copy_content = Sight::Absent;
-    assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
 }
 
 fn proof() -> World {
@@ -381,23 +271,6 @@ fn the_check_is_made_once_and_its_result_stays(
     let verified = world.condition(VERIFIED).unwrap();
     assert_eq!((verified.0.as_str(), verified.1.as_str()), (status, reason));
     assert!(verified.2.contains(said), "{}", verified.2);
-}
-
-#[rstest]
-fn a_former_pair_on_its_way_out_is_not_used() {
-    let mut world = crossing();
-    world.pass();
-    copy_is_ready(&mut world);
-    let mut copy = json!(world.observed.origin.copy);
-    copy["metadata"]["deletionTimestamp"] = json!("2026-05-01T10:00:00Z");
-    world.observed.origin.copy = Some(serde_json::from_value(copy).unwrap());
-    let plan = world.pass();
-    assert!(plan.writes.is_empty() && plan.requeue.is_some());
-    world.observed.origin.copy = None;
-    assert_eq!(
-        kinds(&world.pass().writes),
-        [("create", Kind::VolumeSnapshot)]
-    );
 }
 
 proptest! {
