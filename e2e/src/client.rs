@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Space;
 use crate::cluster::output;
+use crate::space::PATIENCE;
 
 /// A way to ask one database questions.
 pub struct Database<'a> {
@@ -109,6 +110,20 @@ impl<'a> Database<'a> {
             .await
     }
 
+    /// The answer to SQL that the client in the pod asks again and again until it gets one.
+    pub async fn first_answer(&self, sql: &str) -> Result<String> {
+        let again = |client: &str| {
+            format!("until echo '{sql}' | {client} 2>/dev/null; do sleep 0.02; done")
+        };
+        let (arguments, head) = self.invocation(again)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let asked = output(self.kubectl(), &arguments, &head);
+        let answered = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .with_context(|| format!("no answer within {PATIENCE:?}"))??;
+        Ok(String::from_utf8(answered.stdout)?.trim_end().to_owned())
+    }
+
     /// The engine.
     pub fn engine(&self) -> Engine {
         self.engine
@@ -121,7 +136,7 @@ impl<'a> Database<'a> {
 
     /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
     pub async fn sql(&self, sql: &str) -> Result<String> {
-        let (arguments, head) = self.invocation("")?;
+        let (arguments, head) = self.invocation(str::to_owned)?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let input = format!("{head}{sql}\n");
         let output = output(self.kubectl(), &arguments, &input).await?;
@@ -133,16 +148,20 @@ impl<'a> Database<'a> {
             .to_owned())
     }
 
-    /// kubectl's arguments for the client with `source` before it ("" or a command and a pipe), and what standard input has to
-    /// begin with: the URI goes through it, so that neither kubectl's argument list nor a log shows a password.
-    pub(crate) fn invocation(&self, source: &str) -> Result<(Vec<String>, String)> {
+    /// kubectl's arguments for what `shape` makes of the client, a shell command, and what standard input has to begin with: the
+    /// URI goes through it, so that neither kubectl's argument list nor a log shows a password.
+    pub(crate) fn invocation(
+        &self,
+        shape: impl FnOnce(&str) -> String,
+    ) -> Result<(Vec<String>, String)> {
         let (command, head) = match self.engine {
-            Engine::Postgresql => (
-                format!(
-                    "read -r uri; export PGCONNECT_TIMEOUT=10; {source} stdbuf -oL psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1"
-                ),
-                format!("{}\n", self.uri),
-            ),
+            Engine::Postgresql => {
+                let client = shape("stdbuf -oL psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1");
+                (
+                    format!("read -r uri; export PGCONNECT_TIMEOUT=10; {client}"),
+                    format!("{}\n", self.uri),
+                )
+            }
             Engine::Mysql | Engine::Mariadb => {
                 let client = if self.engine == Engine::Mysql {
                     "mysql"
@@ -150,9 +169,12 @@ impl<'a> Database<'a> {
                     "mariadb"
                 };
                 let options = self.options()?;
+                let client = shape(&format!(
+                    "{client} --defaults-extra-file=$f --batch --skip-column-names --unbuffered"
+                ));
                 let command = format!(
                     "IFS= read -r n; f=$(mktemp); while [ $n -gt 0 ]; do IFS= read -r l; printf '%s\\n' \"$l\" >>$f; n=$((n-1)); done; \
-                     {source} {client} --defaults-extra-file=$f --batch --skip-column-names --unbuffered; s=$?; rm $f; exit $s"
+                     {client}; s=$?; rm $f; exit $s"
                 );
                 (command, format!("{}\n{options}", options.lines().count()))
             }

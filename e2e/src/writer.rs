@@ -20,10 +20,9 @@ impl Writer {
     /// Begins to insert into the table, which has one column; each row is a transaction of its own.
     pub async fn start(database: &Database<'_>, table: &str) -> Result<Self> {
         // Says n only when the INSERT of n is done: the client sends one statement after another and stops at an error.
-        let source = format!(
-            "n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done |"
-        );
-        let (arguments, head) = database.invocation(&source)?;
+        let (arguments, head) = database.invocation(|client| {
+            format!("n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done | {client}")
+        })?;
         let mut kubectl = Command::new(database.kubectl())
             .args(arguments)
             .stdin(Stdio::piped())

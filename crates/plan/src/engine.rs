@@ -45,8 +45,10 @@ pub trait Engine: Sync {
     fn run_path(&self) -> &'static str;
     /// Whether the engine uses POSIX shared memory beyond a container's default of 64 MiB.
     fn shared_memory(&self) -> bool;
-    /// Probe that succeeds once the server accepts connections; without credentials.
+    /// Probe that succeeds while the server accepts connections; without credentials.
     fn probe(&self) -> Value;
+    /// Command in the server's container that tells the same once.
+    fn probe_command(&self) -> Vec<&'static str>;
     /// Command that begins a clean end of the server; needed where SIGTERM alone does not.
     fn stop_command(&self) -> Option<Vec<&'static str>>;
     /// Seconds a clean stop may take.

@@ -184,10 +184,16 @@ async fn restore(space: &Space, table: &mut Table, engine: Engine, number: usize
     let mark = space.cluster.mark()?;
     let spec = json!({"backup": {"name": "online-0"}, "instance": name});
     space.apply_restore(&name, spec).await?;
-    space.until_restored(&name).await?;
+    let binding = format!("secret/{name}");
+    space
+        .until("there is a binding", || async {
+            Ok(!space.field(&binding, ".metadata.uid").await?.is_empty())
+        })
+        .await?;
     let database = Database::bound(space, engine, &name).await?;
-    while database.sql("SELECT count(*) FROM t").await.is_err() {}
+    database.first_answer("SELECT count(*) FROM t").await?;
     let answered = Timestamp::now();
+    space.until_restored(&name).await?;
     let log = Log::read(space, &mark).await?;
     let asked = log.find("databaserestores", "", &name, |r| r.created())?;
     let made = log.find("databaseinstances", "", &name, |r| r.created())?;

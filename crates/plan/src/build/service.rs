@@ -16,6 +16,9 @@ pub fn service(subject: &Subject<'_>) -> Object {
         json!({"spec": {
             "type": asked.type_.name(),
             "selector": selector(subject.name),
+            // There is no other server to turn to, and this one says itself when it is ready: the kubelet, which looks once a
+            // second, says so later.
+            "publishNotReadyAddresses": true,
             "ports": [{"name": "database", "port": subject.engine.port(), "protocol": "TCP", "targetPort": "database"}],
         }}),
     );

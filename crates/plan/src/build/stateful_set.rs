@@ -65,6 +65,16 @@ pub fn stateful_set(subject: &Subject<'_>, revision: &Revision<'_>) -> Object {
     )
 }
 
+/// Crash recovery of a large database can take long; it is never interrupted within an hour: a round takes at least 4 s.
+const STARTUP_ROUNDS: i32 = 900;
+
+/// The kubelet asks once a second at most; this one waits for the server, and so is answered at once.
+fn started(probe_command: &[&str]) -> Value {
+    let waiting = ["bash", "/etc/minidbaas/started.sh"];
+    let command: Vec<&str> = waiting.iter().chain(probe_command).copied().collect();
+    json!({"exec": {"command": command}, "timeoutSeconds": 10})
+}
+
 fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     let engine = subject.engine;
     let data = json!({"name": "data", "mountPath": VOLUME_PATH});
@@ -91,8 +101,7 @@ fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     };
     server["ports"] =
         json!([{"name": "database", "containerPort": engine.port(), "protocol": "TCP"}]);
-    // Crash recovery of a large database can take long; it is never interrupted within an hour.
-    server["startupProbe"] = probe(1, 3600, engine.probe());
+    server["startupProbe"] = probe(1, STARTUP_ROUNDS, started(&engine.probe_command()));
     server["readinessProbe"] = probe(10, 3, engine.probe());
     server["livenessProbe"] = probe(
         10,

@@ -53,6 +53,7 @@ impl Engine for Member {
             ),
             ("check.sh", include_str!("scripts/mysql_family/check.sh")),
             ("hold.sh", include_str!("scripts/hold.sh")),
+            ("started.sh", include_str!("scripts/started.sh")),
             (
                 "quiesce_common.sh",
                 include_str!("scripts/quiesce_common.sh"),
@@ -77,6 +78,9 @@ impl Engine for Member {
     fn probe(&self) -> Value {
         // The port opens only when recovery is over.
         json!({"tcpSocket": {"port": "database"}, "timeoutSeconds": 5})
+    }
+    fn probe_command(&self) -> Vec<&'static str> {
+        vec!["bash", "-c", "(: </dev/tcp/127.0.0.1/3306) 2>/dev/null"]
     }
     fn stop_command(&self) -> Option<Vec<&'static str>> {
         None

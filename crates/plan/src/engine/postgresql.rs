@@ -121,6 +121,7 @@ impl Engine for Postgresql {
             ("quiesce.sh", include_str!("scripts/postgresql/quiesce.sh")),
             ("check.sh", include_str!("scripts/postgresql/check.sh")),
             ("hold.sh", include_str!("scripts/hold.sh")),
+            ("started.sh", include_str!("scripts/started.sh")),
             (
                 "quiesce_common.sh",
                 include_str!("scripts/quiesce_common.sh"),
@@ -154,7 +155,16 @@ impl Engine for Postgresql {
     }
     fn probe(&self) -> Value {
         // Over TCP a starting or recovering server already takes connections and refuses them; pg_isready tells the difference.
-        json!({"exec": {"command": ["pg_isready", "--quiet", "--host=127.0.0.1", "--port=5432", "--timeout=3"]}, "timeoutSeconds": 5})
+        json!({"exec": {"command": self.probe_command()}, "timeoutSeconds": 5})
+    }
+    fn probe_command(&self) -> Vec<&'static str> {
+        vec![
+            "pg_isready",
+            "--quiet",
+            "--host=127.0.0.1",
+            "--port=5432",
+            "--timeout=3",
+        ]
     }
     fn stop_command(&self) -> Option<Vec<&'static str>> {
         // SIGTERM, which comes next, would wait for every client to leave; after "fast" it changes nothing.
