@@ -26,7 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
-use crate::instance::facts::{annotation, seconds_since};
+use crate::facts::{annotation, seconds_since};
 use crate::{Invalid, Write};
 use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_status};
 use status::Verdict;

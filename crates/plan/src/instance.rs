@@ -6,7 +6,6 @@ mod backups;
 mod children;
 mod conditions;
 mod credentials;
-pub(crate) mod facts;
 mod leaving;
 mod pair;
 mod proof;
@@ -33,6 +32,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::catalog::Catalog;
+use crate::facts;
 use crate::{Invalid, Write};
 
 pub use backups::due_to_go;
@@ -84,6 +84,13 @@ pub struct Observed {
     pub fresh: Fresh,
 }
 
+impl Observed {
+    /// Whether the pod is, or is about to be, of an older revision than the StatefulSet asks for.
+    fn is_outdated(&self) -> bool {
+        facts::is_outdated(self.stateful_set.as_ref(), self.pod.as_ref())
+    }
+}
+
 /// A storage class, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -124,7 +131,7 @@ impl std::fmt::Debug for Fresh {
 
 /// Whether a pass must read the storage class: before the claim is made, and when it is to grow.
 pub fn needs_class(cr: &DatabaseInstance, claim: Option<&PersistentVolumeClaim>) -> bool {
-    claim.is_none_or(|claim| facts::grows(cr, claim))
+    claim.is_none_or(|claim| facts::grows(&cr.spec.storage.size, claim))
 }
 
 /// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list them.

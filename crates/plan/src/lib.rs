@@ -7,6 +7,7 @@ pub mod build;
 pub mod catalog;
 pub mod difference;
 pub mod engine;
+pub mod facts;
 pub mod instance;
 pub mod parameters;
 pub mod quantity;

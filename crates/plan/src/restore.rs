@@ -19,8 +19,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::build::database_instance::{is_made_by, restored};
 use crate::catalog::Catalog;
+use crate::facts::{annotation, seconds_since};
 use crate::instance::Class;
-use crate::instance::facts::{annotation, seconds_since};
 use crate::quantity::thousandths;
 use crate::{Invalid, Write};
 use preflight::{Facts, Source, Wanted};

@@ -17,7 +17,7 @@ use crate::Object;
 use crate::build::Subject;
 use crate::build::quiesce::quiesce;
 use crate::engine;
-use crate::instance::facts::{annotation, is_ready, job_end, seconds_since};
+use crate::facts::{annotation, is_ready, job_end, seconds_since};
 
 /// What is next.
 pub enum Step {

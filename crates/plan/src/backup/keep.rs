@@ -11,7 +11,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::snapshot::{driver_words, fate, is_own, release};
 use super::status::{Verdict, before, finish, unwell};
 use super::{LATER, Observed, is_sound, verification};
-use crate::instance::facts::capacity;
+use crate::facts::capacity;
 use crate::instance::source::awaits_backup;
 use crate::quantity::thousandths;
 use crate::{Kind, Write};

@@ -8,7 +8,7 @@ use api::names::{ANNOTATION_DATABASE, ANNOTATION_USERNAME, ANNOTATION_VERSION, d
 
 use super::{Observed, SnapshotClasses};
 use crate::Invalid;
-use crate::instance::facts::{annotation, is_bound};
+use crate::facts::{annotation, is_bound};
 
 /// All is there.
 pub struct Ready {

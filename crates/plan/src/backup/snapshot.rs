@@ -8,7 +8,7 @@ use api::names::ANNOTATION_BACKUP;
 use super::{Observed, SnapshotClasses};
 use crate::build::volume_snapshot::owners;
 use crate::difference::change_owners;
-use crate::instance::facts::annotation;
+use crate::facts::annotation;
 use crate::{Kind, Write};
 
 /// What the status says of it.

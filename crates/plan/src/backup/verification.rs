@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Observed, is_good};
 use crate::build::database_instance::throw_away;
-use crate::instance::facts::{label, seconds_since};
+use crate::facts::{label, seconds_since};
 use crate::{Kind, Write};
 
 /// What a proof adds to a pass.

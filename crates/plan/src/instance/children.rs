@@ -8,12 +8,13 @@ use serde_json::json;
 
 use super::credentials::Credentials;
 use super::settings::{Outcome, Plan as SettingsPlan};
-use super::{Observed, facts, proof};
+use super::{Observed, proof};
 use crate::build::stateful_set::{Hold, Revision, stateful_set};
 use crate::build::{
     Subject, config_map::config_map, network_policy::network_policy, pvc, service::service,
 };
 use crate::difference::{hash, in_force, is_owned_by, with_hash};
+use crate::facts;
 use crate::{Kind, Object, Write, parameters};
 
 /// A Job that failed for no fault of the spec is made again after so many seconds.
@@ -127,7 +128,7 @@ fn patch_claim(
     claim: &PersistentVolumeClaim,
 ) -> Option<Write> {
     let mut change = json!({});
-    if facts::grows(subject.cr, claim) {
+    if facts::grows(&subject.cr.spec.storage.size, claim) {
         change["spec"] =
             json!({"resources": {"requests": {"storage": subject.cr.spec.storage.size}}});
     }

@@ -8,10 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::backups::holder;
 use super::credentials::Credentials;
-use super::facts::{self, Trouble};
 use super::settings::{self, Outcome, Plan as SettingsPlan};
 use super::{Observed, source};
 use crate::build::Subject;
+use crate::facts::{self, Trouble};
 
 /// The status as it was written last.
 pub fn before(cr: &DatabaseInstance) -> DatabaseInstanceStatus {
@@ -105,7 +105,7 @@ pub fn server(
                 format!("The first start of {title} is under way."),
             ),
         )
-    } else if facts::is_outdated(observed)
+    } else if observed.is_outdated()
         || phase_before == Some(Phase::Updating) && ready_reason(cr) != Some(reason::STOPPING)
     {
         (
@@ -168,7 +168,7 @@ pub fn progress(
             ),
         ));
     }
-    if restarts || facts::is_outdated(observed) {
+    if restarts || observed.is_outdated() {
         return Some((
             reason::UPDATING,
             format!(

@@ -9,9 +9,10 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
 use super::settings::{Outcome, Server};
-use super::{Decision, Observed, facts, settings};
+use super::{Decision, Observed, settings};
 use crate::build::{Subject, job, secret};
 use crate::difference::change_owners;
+use crate::facts;
 use crate::{Invalid, Kind, Object, Write};
 
 /// What is to be done about credentials.

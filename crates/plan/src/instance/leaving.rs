@@ -16,10 +16,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use super::backups::backup;
-use super::facts::is_bound;
 use super::{Observed, Plan, finalizers, holds, is_paused, pair, status};
 use crate::backup::{conditions_of, is_finished, is_good};
 use crate::build::owner_reference;
+use crate::facts::is_bound;
 use crate::{Kind, Object, Write};
 
 /// Looks again while the last backup is under way.

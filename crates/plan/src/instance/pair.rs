@@ -9,8 +9,9 @@ use api::names::{ANNOTATION_INSTANCE, snapshot_content_copy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::source::{Origin, Sight, holds};
-use super::{Decision, Observed, facts};
+use super::{Decision, Observed};
 use crate::build::{Subject, snapshot_copy};
+use crate::facts;
 use crate::{Invalid, Kind, Write};
 
 /// Makes the pair of objects if one is needed; `Ok` as soon as the volume can be made.

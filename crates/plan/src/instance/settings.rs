@@ -13,10 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::Observed;
-use super::facts::{self, Trouble, job_end};
 use crate::build::{Subject, config_map::SETTINGS_KEY, job};
 use crate::difference::hash;
 use crate::engine::Settings;
+use crate::facts::{self, Trouble, job_end};
 use crate::quantity::bytes;
 use crate::{Object, parameters};
 
@@ -72,7 +72,7 @@ pub fn server(subject: &Subject<'_>, observed: &Observed) -> Server {
         || (pending && pod.metadata.deletion_timestamp.is_none())
     {
         Server::Down
-    } else if facts::is_ready(pod) && !facts::is_outdated(observed) {
+    } else if facts::is_ready(pod) && !observed.is_outdated() {
         Server::Serving
     } else {
         Server::Starting
@@ -200,7 +200,7 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
     if current == wanted {
         // Accepted before; what needs the restart is told until that is over.
         let restarting =
-            facts::is_outdated(observed) || !observed.pod.as_ref().is_some_and(facts::is_ready);
+            observed.is_outdated() || !observed.pod.as_ref().is_some_and(facts::is_ready);
         let told = subject
             .cr
             .status

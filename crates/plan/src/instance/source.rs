@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::conditions::has_served;
-use super::{Class, Decision, Observed, facts};
+use super::{Class, Decision, Observed};
 use crate::build::Subject;
+use crate::facts;
 use crate::restore::preflight::{self, Facts, Source, Wanted};
 
 /// What a pass reads about the origin of the data.

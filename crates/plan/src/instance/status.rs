@@ -17,10 +17,10 @@ use super::conditions::{
     before, has_served, parameters, progress, refused_password, server, storage, trouble,
 };
 use super::credentials::Credentials;
-use super::facts::{self, Trouble};
 use super::settings::{self, Plan as SettingsPlan};
 use super::{Class, Observed, proof, source, steps};
 use crate::build::Subject;
+use crate::facts::{self, Trouble};
 use crate::{Invalid, Notice};
 
 /// A status, and when to look again at things that are not watched.

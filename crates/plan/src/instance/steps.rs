@@ -5,8 +5,9 @@ use api::restore::RestoreStep;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::before;
-use super::{Observed, facts, source};
+use super::{Observed, source};
 use crate::build::Subject;
+use crate::facts;
 
 /// The record of the restore that ended with this pass, or before it.
 pub fn record(

@@ -10,9 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::source::{self, Origin};
-use super::{Class, Decision, Observed, facts};
+use super::{Class, Decision, Observed};
 use crate::build::Subject;
 use crate::engine::{self, Engine};
+use crate::facts;
 use crate::quantity::bytes;
 use crate::{Invalid, parameters, version};
 

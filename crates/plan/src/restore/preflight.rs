@@ -10,7 +10,7 @@ use api::{DatabaseBackup, Engine};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::catalog::Catalog;
-use crate::instance::facts::annotation;
+use crate::facts::annotation;
 use crate::quantity::thousandths;
 use crate::{Invalid, engine, version};
 

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::tz::TimeZone;
 
 use super::schedule;
 use crate::backup::{is_finished, is_sound};
-use crate::instance::facts::label;
+use crate::facts::label;
 use crate::retention::{self, Candidate, State};
 use crate::{Kind, Write};
 

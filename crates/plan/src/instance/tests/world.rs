@@ -226,7 +226,7 @@ impl World {
             .observed
             .claim
             .as_ref()
-            .and_then(super::super::facts::requested)
+            .and_then(crate::facts::requested)
             .unwrap()
             .to_owned();
         self.edit_claim(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": size}}}));

@@ -1,12 +1,12 @@
 //! What observed objects mean, in plain words: is the server serving, and if not, what keeps it from that.
 
-use api::DatabaseInstance;
 use api::condition::reason;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use super::Observed;
 use crate::engine::Engine;
 use crate::quantity::thousandths;
 
@@ -29,8 +29,8 @@ pub fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
 }
 
 /// Whether the claim is smaller than asked.
-pub fn grows(cr: &DatabaseInstance, claim: &PersistentVolumeClaim) -> bool {
-    thousandths(&cr.spec.storage.size.0) > requested(claim).and_then(thousandths)
+pub fn grows(asked: &Quantity, claim: &PersistentVolumeClaim) -> bool {
+    thousandths(&asked.0) > requested(claim).and_then(thousandths)
 }
 
 /// The size a claim asks for.
@@ -92,8 +92,8 @@ pub fn condition<'a>(
 }
 
 /// Whether the pod is, or is about to be, of an older revision than the StatefulSet asks for.
-pub fn is_outdated(observed: &Observed) -> bool {
-    let Some(set) = &observed.stateful_set else {
+pub fn is_outdated(set: Option<&StatefulSet>, pod: Option<&Pod>) -> bool {
+    let Some(set) = set else {
         return false;
     };
     let Some(status) = &set.status else {
@@ -106,10 +106,7 @@ pub fn is_outdated(observed: &Observed) -> bool {
             .and_then(|labels| labels.get("controller-revision-hash").cloned())
     };
     status.observed_generation < set.metadata.generation
-        || observed
-            .pod
-            .as_ref()
-            .is_some_and(|pod| revision(pod) != status.update_revision)
+        || pod.is_some_and(|pod| revision(pod) != status.update_revision)
 }
 
 /// The containers' statuses, in the order in which they start.
