@@ -2,12 +2,17 @@
 # shellcheck shell=bash
 
 engines="postgresql mariadb mysql"
+images="$engines spilo"
 addons() { find "$here/addons" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
 
 # The folder of an artifact, and how it is made there.
 kubernetes() { artifact kubernetes "$here/kubernetes"; }
 pause() { artifact pause "$here/kubernetes/go.mod" "$here/images/"{pause,mkimage.py}; }
-engine() { artifact "$1" "$here/images/"{"$1",debian.sh,mkimage.py}; }
+debian_image() { # with the files that go into it, if there are any
+  local -a files
+  mapfile -t files < <(find "$here/images/$1-files" -type f 2>/dev/null)
+  artifact "$1" "$here/images/"{"$1",debian.sh,mkimage.py} "${files[@]}"
+}
 addon() { # its manifests are not in its image
   local -a sources
   mapfile -t sources < <(find "$here/addons/$1" -type f ! -name '*.yaml')
@@ -17,7 +22,7 @@ addon_image() { basename "$(addon "$1")" | sed 's#\(.*\)-#localhost/\1:#'; }
 
 make_kubernetes() { make "$(kubernetes)" "$here/kubernetes/build"; }
 make_pause() { make "$(pause)" "$here/images/pause"; }
-make_engine() { make "$(engine "$1")" "$here/images/$1"; }
+make_image() { make "$(debian_image "$1")" "$here/images/$1"; }
 make_addon() { make "$(addon "$1")" "$here/images/addon" "$(addon_image "$1")"; }
 
 # artifact NAME INPUT…: where the NAME made from exactly these files is (of a folder: all in it).

@@ -13,7 +13,7 @@ contents() {
   local name
   boot_key
   pause
-  for name in $engines; do engine "$name"; done
+  for name in $images; do debian_image "$name"; done
   for name in $(addons); do artifact "$(addon_image "$name")" "$here/addons/$name"; done
 }
 boot_key() { echo "$(basename "$(kubernetes)")+$(basename "$(artifact node "$here/node")")"; }
@@ -21,8 +21,8 @@ boot_key() { echo "$(basename "$(kubernetes)")+$(basename "$(artifact node "$her
 versions() {
   local name
   for name in $engines; do
-    [ -f "$(engine "$name")/version" ] || die "the image of $name is not built; build it with: $0 up"
-    echo "$name $(cat "$(engine "$name")/version")"
+    [ -f "$(debian_image "$name")/version" ] || die "the image of $name is not built; build it with: $0 up"
+    echo "$name $(cat "$(debian_image "$name")/version")"
   done
 }
 
@@ -67,7 +67,7 @@ load_all() {
   local -a archives
   local name
   archives=("$(pause)/image.tar")
-  for name in $engines; do archives+=("$(engine "$name")/image.tar"); done
+  for name in $images; do archives+=("$(debian_image "$name")/image.tar"); done
   for name in $(addons); do archives+=("$(addon "$name")/image.tar"); done
   load "${archives[@]}"
   took loaded
