@@ -27,7 +27,7 @@ test-soak: cluster ## the long forms of stories: twenty backups and restores by 
 
 generate: ## write the CRDs and the engine catalog anew from the code
 	cargo build -p minidbaas
-	for crd in databaseinstances databasebackups databaserestores; do cargo run -q -p minidbaas -- crd $$crd >crds/$$crd.yaml || exit; done
+	for crd in databaseinstances databasebackups databaserestores haclusters; do cargo run -q -p minidbaas -- crd $$crd >crds/$$crd.yaml || exit; done
 	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
 
 cluster: ## a real cluster on this machine with the operator of this tree (as root)

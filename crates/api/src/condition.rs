@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// The database accepts connections.
+/// The database accepts connections; of a cluster: and all its replicas stream.
 pub const READY: &str = "Ready";
 /// A change is under way; present only while true (kstatus).
 pub const RECONCILING: &str = "Reconciling";
@@ -12,6 +12,10 @@ pub const STALLED: &str = "Stalled";
 pub const STORAGE_READY: &str = "StorageReady";
 /// The server settings of the spec are in force.
 pub const PARAMETERS_APPLIED: &str = "ParametersApplied";
+/// A primary of the cluster accepts connections.
+pub const AVAILABLE: &str = "Available";
+/// The Zalando operator acts on the cluster, and its settings do no harm.
+pub const DELEGATED: &str = "Delegated";
 
 /// The scheduled backups succeed; present only while spec.backup.schedule is set.
 pub const BACKUP_HEALTHY: &str = "BackupHealthy";
@@ -171,6 +175,27 @@ pub mod reason {
     pub const FINAL_BACKUP: &str = "FinalBackup";
     /// The last backup before the data goes failed.
     pub const FINAL_BACKUP_FAILED: &str = "FinalBackupFailed";
+
+    /// A primary accepts connections.
+    pub const PRIMARY_SERVES: &str = "PrimaryServes";
+    /// No primary accepts connections.
+    pub const NO_PRIMARY: &str = "NoPrimary";
+    /// Fewer replicas stream than were asked for.
+    pub const REPLICAS_MISSING: &str = "ReplicasMissing";
+    /// Another pod is the primary now.
+    pub const FAILED_OVER: &str = "FailedOver";
+    /// The Zalando operator has carried out what was asked, or is at it.
+    pub const ACTING: &str = "Acting";
+    /// The cluster does not know the Zalando operator's resources.
+    pub const POSTGRES_OPERATOR_MISSING: &str = "PostgresOperatorMissing";
+    /// The Zalando operator does not act on what it was asked.
+    pub const POSTGRES_OPERATOR_NOT_RESPONDING: &str = "PostgresOperatorNotResponding";
+    /// The Zalando operator could not carry out what it was asked.
+    pub const POSTGRES_OPERATOR_FAILED: &str = "PostgresOperatorFailed";
+    /// A setting of the Zalando operator harms the cluster.
+    pub const HARMFUL_SETTING: &str = "HarmfulSetting";
+    /// Something holds what is to be deleted.
+    pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 
     /// Everything of the spec is in force.
     pub const APPLIED: &str = "Applied";

@@ -243,7 +243,7 @@ pub struct CredentialsSecret {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
-        .message("spec.storage.className: cannot be changed after creation; create another instance")
+        .message("spec.storage.className: cannot be changed after creation; create another one")
 )]
 pub struct Storage {
     /// Size of the volume, such as 10Gi. It can grow while the database runs, if the storage class allows it; it never shrinks.

@@ -5,10 +5,12 @@
 pub mod backup;
 pub mod condition;
 pub mod external;
+pub mod ha_cluster;
 pub mod instance;
 pub mod names;
 pub mod restore;
 
 pub use backup::{DatabaseBackup, DatabaseBackupSpec, DatabaseBackupStatus};
+pub use ha_cluster::{HACluster, HAClusterSpec, HAClusterStatus};
 pub use instance::{DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus, Engine};
 pub use restore::{DatabaseRestore, DatabaseRestoreSpec, DatabaseRestoreStatus};

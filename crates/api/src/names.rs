@@ -25,6 +25,8 @@ pub const COMPONENT_APPLY: &str = "apply";
 pub const COMPONENT_QUIESCE: &str = "quiesce";
 /// Component of a Job that checks a restored database.
 pub const COMPONENT_CHECK: &str = "check";
+/// Component of a Job that logs in to an HACluster.
+pub const COMPONENT_LOGIN: &str = "login";
 /// Component of the VolumeSnapshot of a backup.
 pub const COMPONENT_BACKUP: &str = "backup";
 /// Component of the VolumeSnapshot and its content by which an instance reads another namespace's snapshot.
@@ -33,6 +35,10 @@ pub const COMPONENT_SNAPSHOT_COPY: &str = "snapshot-copy";
 pub const LABEL_SCHEDULED: &str = "minidbaas.dev/scheduled";
 /// Label of the last backup of an instance that was deleted.
 pub const LABEL_FINAL: &str = "minidbaas.dev/final";
+/// Component of everything that belongs to an HACluster.
+pub const COMPONENT_HA_CLUSTER: &str = "ha-cluster";
+/// Label with the name of the HACluster an object belongs to.
+pub const LABEL_HA_CLUSTER: &str = "minidbaas.dev/ha-cluster";
 /// Label of a throw-away instance, with the UID of the backup that it proves.
 pub const LABEL_VERIFIES: &str = "minidbaas.dev/verifies";
 
@@ -66,7 +72,8 @@ pub const ANNOTATION_CREDENTIALS: &str = "minidbaas.dev/credentials";
 pub const ANNOTATION_RESTART: &str = "minidbaas.dev/restart-settings";
 /// On the pod template: hash of the settings that replaced others with which the server could not start.
 pub const ANNOTATION_RETRY: &str = "minidbaas.dev/retried-settings";
-/// On the binding Secret: the revision of the password in the database, as in the administrator's Secret.
+/// On the binding Secret: the revision of the password in the database, as in the administrator's Secret. With an HACluster also
+/// on the Secret that the Zalando operator reads, and on the `postgresql`: the revision that the operator was told of.
 pub const ANNOTATION_REVISION: &str = "minidbaas.dev/revision";
 /// On a Job's pod: the settings file to be checked.
 pub const ANNOTATION_CANDIDATE: &str = "minidbaas.dev/candidate-settings";
@@ -80,6 +87,8 @@ pub const FINALIZER_PROTECTION: &str = "minidbaas.dev/deletion-protection";
 pub const FINALIZER_FINAL_BACKUP: &str = "minidbaas.dev/final-backup";
 /// Holds an instance until the objects by which it reads another namespace's snapshot are deleted.
 pub const FINALIZER_SNAPSHOT_COPY: &str = "minidbaas.dev/snapshot-copy";
+/// Holds an HACluster until what was delegated is at an end: its servers stopped, or everything deleted.
+pub const FINALIZER_HA_CLUSTER: &str = "minidbaas.dev/ha-cluster";
 
 /// ConfigMap with the engine catalog, in the operator's namespace.
 pub const CATALOG: &str = "minidbaas-catalog";
@@ -114,6 +123,11 @@ pub fn short(uid: &str) -> &str {
 /// The Job that holds writes for a backup.
 pub fn quiesce_job(backup_uid: &str) -> String {
     format!("quiesce-{backup_uid}")
+}
+
+/// The Job that logs in to an HACluster with this revision of the user's password.
+pub fn login_job(cluster_uid: &str, revision: &str) -> String {
+    format!("login-{}-{revision}", short(cluster_uid))
 }
 
 /// The Job that checks a throw-away instance.
@@ -168,21 +182,41 @@ pub fn default_database(instance: &str, engine: Engine) -> String {
     }
 }
 
-/// Labels of a child.
+/// Labels of an instance's child.
 pub fn labels(
     instance: &str,
     engine: Engine,
     version: &str,
     component: &str,
 ) -> BTreeMap<String, String> {
+    well_known(LABEL_INSTANCE, instance, engine, version, component)
+}
+
+/// Labels of what an HACluster makes.
+pub fn ha_labels(
+    cluster: &str,
+    engine: Engine,
+    version: &str,
+    component: &str,
+) -> BTreeMap<String, String> {
+    well_known(LABEL_HA_CLUSTER, cluster, engine, version, component)
+}
+
+fn well_known(
+    owner_label: &str,
+    owner: &str,
+    engine: Engine,
+    version: &str,
+    component: &str,
+) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", engine.name()),
-        ("app.kubernetes.io/instance", instance),
+        ("app.kubernetes.io/instance", owner),
         ("app.kubernetes.io/version", version),
         ("app.kubernetes.io/part-of", "minidbaas"),
         (LABEL_COMPONENT, component),
         (LABEL_MANAGED_BY, MANAGED_BY),
-        (LABEL_INSTANCE, instance),
+        (owner_label, owner),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()

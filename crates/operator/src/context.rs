@@ -43,6 +43,9 @@ impl Scope {
     }
 }
 
+/// UID and generation of a CustomResourceDefinition: another schema has another one.
+pub type DefinitionKey = (String, i64);
+
 /// Shared by all passes.
 pub struct Context {
     /// Client of the API server.
@@ -58,6 +61,7 @@ pub struct Context {
     /// What the watches know, for rules between resources.
     pub stores: Arc<Stores>,
     last_words: Mutex<HashMap<String, String>>,
+    served: Mutex<Option<(DefinitionKey, Vec<String>)>>,
     failures: Mutex<HashMap<String, u32>>,
     overtaken: Mutex<HashMap<String, String>>,
 }
@@ -84,6 +88,7 @@ impl Context {
             metrics,
             stores,
             last_words: Mutex::default(),
+            served: Mutex::default(),
             failures: Mutex::default(),
             overtaken: Mutex::default(),
         }
@@ -124,6 +129,18 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(job);
+    }
+
+    /// The versions that this definition of the Zalando operator's resource serves, if they were read.
+    pub fn served(&self, key: &DefinitionKey) -> Option<Vec<String>> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = served.as_ref().filter(|(known, _)| known == key);
+        known.map(|(_, versions)| versions.clone())
+    }
+
+    /// Remembers them.
+    pub fn remember_served(&self, key: DefinitionKey, versions: Vec<String>) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, versions));
     }
 
     /// Remembers a failure of this object and tells how long to pause: 0.5 s, doubled by each failure in a row.

@@ -2,11 +2,13 @@
 
 pub mod backup;
 mod fresh;
+pub mod ha_cluster;
 pub mod instance;
 mod origin;
 mod reader;
 pub mod restore;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -68,4 +70,46 @@ where
         .touched_objects()
         .filter_map(|change| async { change.ok() })
         .flat_map(move |object| futures::stream::iter(concerns(&object)))
+}
+
+/// The same, but only when what `signs` tells of an object is another than before, or the object is gone.
+fn concerned_when<K, R, I, S>(
+    objects: Api<K>,
+    config: watcher::Config,
+    signs: impl Fn(&K) -> S + Send + 'static,
+    concerns: impl Fn(&K) -> I + Send + 'static,
+) -> impl Stream<Item = ObjectRef<R>> + Send + 'static
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    R: kube::Resource<DynamicType = ()> + Send + 'static,
+    I: IntoIterator<Item = ObjectRef<R>>,
+    I::IntoIter: Send + 'static,
+    S: PartialEq + Send + 'static,
+{
+    let mut known = HashMap::new();
+    watcher(objects, config)
+        .default_backoff()
+        .flat_map(move |event| {
+            let news = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                    let now = signs(&object);
+                    let uid = object.meta().uid.clone();
+                    let is_news = known.get(&uid) != Some(&now);
+                    known.insert(uid, now);
+                    is_news.then_some(object)
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    known.remove(&object.meta().uid);
+                    Some(object)
+                }
+                // What was deleted unseen is not known any more.
+                Ok(watcher::Event::Init) => {
+                    known.clear();
+                    None
+                }
+                Ok(watcher::Event::InitDone) | Err(_) => None,
+            };
+            let concerned = news.into_iter().flat_map(|object| concerns(&object));
+            futures::stream::iter(concerned.collect::<Vec<_>>())
+        })
 }

@@ -92,11 +92,12 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// All our kinds.
-fn crds() -> [CustomResourceDefinition; 3] {
+fn crds() -> [CustomResourceDefinition; 4] {
     [
         api::DatabaseInstance::crd(),
         api::DatabaseBackup::crd(),
         api::DatabaseRestore::crd(),
+        api::HACluster::crd(),
     ]
 }
 
@@ -194,6 +195,7 @@ async fn run(arguments: Run) -> Result<()> {
             controllers::instance::run(context.clone(), concurrency, stop.clone()),
             controllers::backup::run(context.clone(), concurrency, stop.clone()),
             controllers::restore::run(context.clone(), concurrency, stop.clone()),
+            controllers::ha_cluster::run(context.clone(), concurrency, stop.clone()),
         );
     };
     tokio::select! {

@@ -31,6 +31,12 @@ struct InstanceLabels {
     instance: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClusterLabels {
+    namespace: String,
+    cluster: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -40,6 +46,7 @@ pub struct Metrics {
     backup_durations: Histogram,
     backup_failures: Family<InstanceLabels, Counter>,
     restore_durations: Histogram,
+    failovers: Family<ClusterLabels, Counter>,
     /// 1 while this replica holds the Lease.
     pub leader: Gauge,
 }
@@ -67,6 +74,12 @@ impl Metrics {
             "Time from the making of a restored instance until it accepted connections",
             restore_durations.clone(),
         );
+        let failovers = Family::default();
+        registry.register(
+            "ha_cluster_failovers",
+            "Changes of an HACluster's primary",
+            failovers.clone(),
+        );
         let passes = Family::default();
         let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let writes = Family::default();
@@ -91,6 +104,7 @@ impl Metrics {
             backup_durations,
             backup_failures,
             restore_durations,
+            failovers,
             leader,
         }
     }
@@ -112,6 +126,12 @@ impl Metrics {
     /// Counts a restored instance that has just accepted connections for the first time.
     pub fn restored(&self, seconds: f64) {
         self.restore_durations.observe(seconds);
+    }
+
+    /// Counts a change of a cluster's primary.
+    pub fn failed_over(&self, namespace: String, cluster: String) {
+        let labels = ClusterLabels { namespace, cluster };
+        self.failovers.get_or_create(&labels).inc();
     }
 
     /// Counts a pass.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Error, Formatter};
 use std::sync::{Arc, OnceLock};
 
-use api::condition::BACKUP_HEALTHY;
-use api::{DatabaseBackup, DatabaseInstance};
+use api::condition::{AVAILABLE, BACKUP_HEALTHY, has};
+use api::{DatabaseBackup, DatabaseInstance, HACluster};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -21,6 +21,8 @@ pub struct Stores {
     pub backups: OnceLock<Store<DeserializeGuard<DatabaseBackup>>>,
     /// All instances.
     pub instances: OnceLock<Store<DeserializeGuard<DatabaseInstance>>>,
+    /// All clusters.
+    pub ha_clusters: OnceLock<Store<DeserializeGuard<HACluster>>>,
 }
 
 impl Debug for Stores {
@@ -38,6 +40,11 @@ impl Stores {
     /// The instances that parse.
     pub fn instances(&self) -> Vec<Arc<DeserializeGuard<DatabaseInstance>>> {
         self.instances.get().map(Store::state).unwrap_or_default()
+    }
+
+    /// The clusters that parse.
+    pub fn ha_clusters(&self) -> Vec<Arc<DeserializeGuard<HACluster>>> {
+        self.ha_clusters.get().map(Store::state).unwrap_or_default()
     }
 }
 
@@ -77,7 +84,32 @@ impl Collector for Stores {
                 healthy.insert(labels, i64::from(condition.status == "True"));
             }
         }
+        let (mut available, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        for guard in self.ha_clusters() {
+            let Ok(cluster) = &guard.0 else { continue };
+            let Some(status) = &cluster.status else {
+                continue;
+            };
+            let labels = vec![
+                ("namespace", cluster.namespace().unwrap_or_default()),
+                ("cluster", cluster.name_any()),
+            ];
+            let serving = i64::from(status.ready_replicas.unwrap_or_default());
+            let serves = has(&status.conditions, AVAILABLE, "True");
+            available.insert(labels.clone(), i64::from(serves));
+            missing.insert(labels, i64::from(cluster.spec.replicas) - serving);
+        }
         let gauges = [
+            (
+                "ha_cluster_available",
+                "1 while a primary of an HACluster serves, else 0",
+                available,
+            ),
+            (
+                "ha_cluster_missing_replicas",
+                "Number of servers of an HACluster that were asked for and do not serve",
+                missing,
+            ),
             ("backups", "Number of backups by their phase", counts),
             (
                 "backup_last_taken_timestamp_seconds",

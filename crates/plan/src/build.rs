@@ -2,9 +2,12 @@
 
 pub mod config_map;
 pub mod database_instance;
+pub mod ha_secret;
 pub mod job;
+pub mod login;
 pub mod network_policy;
 pub mod pod;
+pub mod postgresql;
 pub mod pvc;
 pub mod quiesce;
 pub mod secret;

@@ -3,7 +3,7 @@
 use api::condition::reason;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
-use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
@@ -19,6 +19,30 @@ pub struct Trouble {
     pub message: String,
 }
 
+/// What a person can do about pods depends on who shapes them.
+pub struct Remedies {
+    /// About an image that cannot be pulled.
+    pub image: &'static str,
+    /// About pods that no node takes.
+    pub placement: &'static str,
+    /// About a namespace that forbids the pods.
+    pub security: &'static str,
+}
+
+/// Of the pods of an instance.
+pub const OF_INSTANCE: Remedies = Remedies {
+    image: "Correct the image in the engine catalog, or make it available to the nodes.",
+    placement: "Correct spec.scheduling",
+    security: "The pod satisfies the level 'restricted'; look for a webhook that changes pods, or for a stricter policy.",
+};
+
+/// Of the pods of an HACluster.
+pub const OF_CLUSTER: Remedies = Remedies {
+    image: "Correct the Zalando operator's setting docker_image, or make the image available to the nodes.",
+    placement: "Look at the Zalando operator's settings node_readiness_label, toleration and enable_pod_antiaffinity",
+    security: "The Zalando operator's pods do not satisfy the level 'restricted': label the namespace with pod-security.kubernetes.io/enforce: baseline.",
+};
+
 fn trouble(reason: &'static str, message: String) -> Trouble {
     Trouble { reason, message }
 }
@@ -26,6 +50,15 @@ fn trouble(reason: &'static str, message: String) -> Trouble {
 /// The value of an annotation.
 pub fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+/// A key of a Secret as text.
+pub fn text(secret: &Secret, key: &str) -> Option<String> {
+    secret
+        .data
+        .as_ref()?
+        .get(key)
+        .and_then(|value| String::from_utf8(value.0.clone()).ok())
 }
 
 /// Whether the claim is smaller than asked.
@@ -158,7 +191,12 @@ fn crashed(
 }
 
 /// What keeps the pod from serving, if anything does.
-pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble> {
+pub fn pod_trouble(
+    engine: &dyn Engine,
+    remedies: &Remedies,
+    pod: &Pod,
+    now: &Time,
+) -> Option<Trouble> {
     // What was told to end may end badly; the pod after it has to be asked.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
@@ -169,6 +207,7 @@ pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble
         // While the volume is bound, the scheduler reports this for a moment.
         if seconds_since(unscheduled.last_transition_time.as_ref(), now) >= SETTLED_SECONDS {
             return Some(unschedulable(
+                remedies,
                 unscheduled.message.as_deref().unwrap_or_default(),
             ));
         }
@@ -180,7 +219,7 @@ pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble
             Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable") => {
                 return Some(trouble(
                     reason::IMAGE_PULL_FAILED,
-                    format!("The image {} cannot be pulled: {}. Correct the image in the engine catalog, or make it available to the nodes.", container.image, sentence(pull_error(said))),
+                    format!("The image {} cannot be pulled: {}. {}", container.image, sentence(pull_error(said)), remedies.image),
                 ));
             }
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
@@ -214,7 +253,7 @@ pub fn pod_trouble(engine: &dyn Engine, pod: &Pod, now: &Time) -> Option<Trouble
 }
 
 /// Why the StatefulSet controller could not make the pod, from its last warning.
-pub fn creation_trouble(warning: &str) -> Option<Trouble> {
+pub fn creation_trouble(remedies: &Remedies, warning: &str) -> Option<Trouble> {
     let said = sentence(warning);
     if warning.contains("exceeded quota") || warning.contains("failed quota") {
         Some(trouble(
@@ -227,7 +266,8 @@ pub fn creation_trouble(warning: &str) -> Option<Trouble> {
         Some(trouble(
             reason::POD_FORBIDDEN,
             format!(
-                "The namespace's pod security forbids the pod: {said}. The pod satisfies the level 'restricted'; look for a webhook that changes pods, or for a stricter policy."
+                "The namespace's pod security forbids the pod: {said}. {}",
+                remedies.security
             ),
         ))
     } else if warning.contains("forbidden") || warning.contains("denied") {
@@ -257,7 +297,7 @@ pub fn volume_trouble(claim: &PersistentVolumeClaim, warning: Option<&str>) -> O
     ))
 }
 
-fn unschedulable(message: &str) -> Trouble {
+fn unschedulable(remedies: &Remedies, message: &str) -> Trouble {
     let short = ["memory", "cpu", "ephemeral-storage"]
         .into_iter()
         .find(|resource| message.contains(&format!("Insufficient {resource}")));
@@ -270,12 +310,12 @@ fn unschedulable(message: &str) -> Trouble {
             || message.contains("selector")
             || message.contains("taint") =>
         {
-            "Correct spec.scheduling, or label a node to match".to_owned()
+            format!("{}, or label a node to match", remedies.placement)
         }
         None if message.contains("PersistentVolumeClaim") => {
             "The volume is not bound: look at its class and its Events".to_owned()
         }
-        None => "Make room on a node, or correct spec.scheduling".to_owned(),
+        None => format!("{}, or make room on a node", remedies.placement),
     };
     trouble(
         reason::UNSCHEDULABLE,
@@ -292,7 +332,7 @@ pub fn seconds_since(time: Option<&Time>, now: &Time) -> i64 {
 }
 
 /// A message to go into a sentence: one line, no full stop, of bounded length.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.trim_end_matches('.');
     if line.is_empty() {

@@ -8,9 +8,13 @@ pub mod catalog;
 pub mod difference;
 pub mod engine;
 pub mod facts;
+pub mod ha_cluster;
+
 pub mod instance;
 pub mod parameters;
+pub mod password;
 pub mod quantity;
+pub mod resources;
 pub mod restore;
 pub mod retention;
 pub mod schedule;
@@ -116,10 +120,18 @@ pub enum Kind {
     VolumeSnapshot,
     /// snapshot.storage.k8s.io/v1 VolumeSnapshotContent; belongs to no namespace.
     VolumeSnapshotContent,
+    /// core/v1 Endpoints.
+    Endpoints,
+    /// policy/v1 PodDisruptionBudget.
+    PodDisruptionBudget,
+    /// acid.zalan.do/v1 postgresql.
+    Postgresql,
     /// minidbaas.dev/v1alpha1 DatabaseInstance.
     DatabaseInstance,
     /// minidbaas.dev/v1alpha1 DatabaseBackup.
     DatabaseBackup,
+    /// minidbaas.dev/v1alpha1 HACluster.
+    HACluster,
 }
 
 impl Kind {
@@ -145,6 +157,12 @@ impl Kind {
                 "VolumeSnapshotContent",
                 "volumesnapshotcontents",
             ),
+            Kind::Endpoints => ("v1", "Endpoints", "endpoints"),
+            Kind::PodDisruptionBudget => {
+                ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+            }
+            Kind::Postgresql => ("acid.zalan.do/v1", "postgresql", "postgresqls"),
+            Kind::HACluster => ("minidbaas.dev/v1alpha1", "HACluster", "haclusters"),
             Kind::DatabaseInstance => (
                 "minidbaas.dev/v1alpha1",
                 "DatabaseInstance",

@@ -2,38 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::Resource;
 use serde::{Deserialize, Serialize};
+
+use super::resource;
 
 /// The API group.
 pub const GROUP: &str = "snapshot.storage.k8s.io";
-
-macro_rules! resource {
-    ($type:ident, $scope:ty, $plural:literal) => {
-        impl Resource for $type {
-            type DynamicType = ();
-            type Scope = $scope;
-            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
-                stringify!($type).into()
-            }
-            fn group(_: &()) -> std::borrow::Cow<'_, str> {
-                GROUP.into()
-            }
-            fn version(_: &()) -> std::borrow::Cow<'_, str> {
-                "v1".into()
-            }
-            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
 
 /// A request for a snapshot of a volume claim.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -50,8 +24,10 @@ pub struct VolumeSnapshot {
 }
 resource!(
     VolumeSnapshot,
-    k8s_openapi::NamespaceResourceScope,
-    "volumesnapshots"
+    GROUP,
+    "VolumeSnapshot",
+    "volumesnapshots",
+    k8s_openapi::NamespaceResourceScope
 );
 
 /// What is asked for.
@@ -125,8 +101,10 @@ pub struct VolumeSnapshotContent {
 }
 resource!(
     VolumeSnapshotContent,
-    k8s_openapi::ClusterResourceScope,
-    "volumesnapshotcontents"
+    GROUP,
+    "VolumeSnapshotContent",
+    "volumesnapshotcontents",
+    k8s_openapi::ClusterResourceScope
 );
 
 /// Where a content comes from and whose it is.
@@ -166,6 +144,8 @@ pub struct VolumeSnapshotClass {
 }
 resource!(
     VolumeSnapshotClass,
-    k8s_openapi::ClusterResourceScope,
-    "volumesnapshotclasses"
+    GROUP,
+    "VolumeSnapshotClass",
+    "volumesnapshotclasses",
+    k8s_openapi::ClusterResourceScope
 );

@@ -68,7 +68,7 @@ pub fn admin(subject: &Subject<'_>, admin: &Admin<'_>) -> Object {
 }
 
 /// Everything but RFC 3986's unreserved characters as `%XX`, so that any parser of URIs reads the same name.
-fn percent_encoded(text: &str) -> String {
+pub fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

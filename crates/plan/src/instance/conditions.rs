@@ -29,7 +29,7 @@ pub fn has_served(cr: &DatabaseInstance) -> bool {
 pub fn trouble(subject: &Subject<'_>, observed: &Observed, now: &Time) -> Option<Trouble> {
     let warning = observed.warning.as_deref();
     let Some(pod) = &observed.pod else {
-        return warning.and_then(facts::creation_trouble);
+        return warning.and_then(|warning| facts::creation_trouble(&facts::OF_INSTANCE, warning));
     };
     let unbound = observed
         .claim
@@ -37,7 +37,7 @@ pub fn trouble(subject: &Subject<'_>, observed: &Observed, now: &Time) -> Option
         .filter(|claim| !facts::is_bound(claim));
     unbound
         .and_then(|claim| facts::volume_trouble(claim, warning))
-        .or_else(|| facts::pod_trouble(subject.engine, pod, now))
+        .or_else(|| facts::pod_trouble(subject.engine, &facts::OF_INSTANCE, pod, now))
 }
 
 /// Ready, and the phase.

@@ -12,8 +12,8 @@ use super::settings::{Outcome, Server};
 use super::{Decision, Observed, settings};
 use crate::build::{Subject, job, secret};
 use crate::difference::change_owners;
-use crate::facts;
-use crate::{Invalid, Kind, Object, Write};
+use crate::facts::{self, text};
+use crate::{Invalid, Kind, Object, Write, password};
 
 /// What is to be done about credentials.
 pub struct Credentials {
@@ -29,7 +29,12 @@ pub struct Credentials {
 
 /// Compares Secrets and decides.
 pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials> {
-    let asked = asked_password(subject, observed)?;
+    let spec = &subject.cr.spec;
+    let asked = password::asked(
+        spec.credentials_secret.as_ref(),
+        &spec.username,
+        observed.credentials.as_ref(),
+    )?;
     let fresh = &observed.fresh;
     let mut writes = Vec::new();
     let (id, password, revision) = match &observed.admin {
@@ -150,58 +155,6 @@ fn binding(
         _ => {}
     }
     credentials.job = Some((name, outcome));
-}
-
-/// The password of spec.credentialsSecret.
-fn asked_password(subject: &Subject<'_>, observed: &Observed) -> Decision<Option<String>> {
-    let Some(reference) = &subject.cr.spec.credentials_secret else {
-        return Ok(None);
-    };
-    let name = &reference.name;
-    let invalid = |what: String| {
-        Invalid::surroundings(
-            reason::CREDENTIALS_INVALID,
-            format!("spec.credentialsSecret: the Secret {name} {what}"),
-        )
-    };
-    let Some(secret) = &observed.credentials else {
-        return Err(Invalid::surroundings(
-            reason::CREDENTIALS_NOT_FOUND,
-            format!(
-                "spec.credentialsSecret: there is no Secret {name} in the namespace. Create it with type kubernetes.io/basic-auth and the key password."
-            ),
-        ));
-    };
-    if text(secret, "username").is_some_and(|username| username != subject.cr.spec.username) {
-        return Err(invalid(format!(
-            "has another username than spec.username, which is {}. Correct or remove the key username.",
-            subject.cr.spec.username
-        )));
-    }
-    let present = secret
-        .data
-        .as_ref()
-        .is_some_and(|data| data.contains_key("password"));
-    let Some(password) = text(secret, "password") else {
-        return Err(invalid(if present {
-            "has a password that is not UTF-8. Use another.".to_owned()
-        } else {
-            "has no key password. Add it.".to_owned()
-        }));
-    };
-    if password.is_empty() || password.len() > 200 || password.chars().any(char::is_control) {
-        return Err(invalid("has a password that is empty, longer than 200 bytes, or contains a control character (a line break at the end is one; `printf` writes none). Use another.".to_owned()));
-    }
-    Ok(Some(password))
-}
-
-/// A key of a Secret as text.
-fn text(secret: &Secret, key: &str) -> Option<String> {
-    secret
-        .data
-        .as_ref()?
-        .get(key)
-        .and_then(|value| String::from_utf8(value.0.clone()).ok())
 }
 
 /// Owner references say whether a Secret goes with the instance; they follow the deletion policy.

@@ -258,7 +258,7 @@ pub fn failed(
     error: &str,
     now: &Time,
 ) -> DatabaseInstanceStatus {
-    let Trouble { reason, message } = facts::creation_trouble(error).filter(|trouble| trouble.reason == reason::QUOTA_EXCEEDED).unwrap_or_else(|| Trouble {
+    let Trouble { reason, message } = facts::creation_trouble(&facts::OF_INSTANCE, error).filter(|trouble| trouble.reason == reason::QUOTA_EXCEEDED).unwrap_or_else(|| Trouble {
         reason: reason::APPLY_FAILED,
         message: format!("The API server refused a write: {error}. It is tried again; `kubectl describe` of the object and the operator's log show more."),
     });

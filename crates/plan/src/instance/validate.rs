@@ -7,7 +7,6 @@ use api::names::{
     MANAGED_BY, admin_secret, default_database,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Value, json};
 
 use super::source::{self, Origin};
 use super::{Class, Decision, Observed};
@@ -15,7 +14,7 @@ use crate::build::Subject;
 use crate::engine::{self, Engine};
 use crate::facts;
 use crate::quantity::bytes;
-use crate::{Invalid, parameters, version};
+use crate::{Invalid, parameters, resources, version};
 
 /// The instance with its defaults filled in, if its spec makes sense by itself and with the data it is going to work on.
 pub fn subject<'a>(
@@ -69,7 +68,7 @@ pub fn subject<'a>(
         version,
         image,
         database,
-        resources: resources(cr, engine)?,
+        resources: resources::complete(spec.resources.as_ref(), engine, engine.default_memory())?,
         restored_from,
         data_source: origin.map(|origin| origin.data_source(cr)),
     })
@@ -143,56 +142,6 @@ fn version_and_image(
             ),
         )),
     }
-}
-
-/// CPU and memory with defaults, checked.
-fn resources(cr: &DatabaseInstance, engine: &dyn Engine) -> Decision<Value> {
-    let mut resources = cr
-        .spec
-        .resources
-        .as_ref()
-        .map_or_else(|| json!({}), |resources| json!(resources));
-    let refuse = |message: String| Err(Invalid::spec(reason::INVALID_RESOURCES, message));
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    if resources["requests"]["cpu"].is_null() && resources["limits"]["cpu"].is_null() {
-        resources["requests"]["cpu"] = json!("100m");
-    }
-    let request = text(&resources["requests"]["memory"]);
-    let limit = text(&resources["limits"]["memory"])
-        .or_else(|| request.clone())
-        .unwrap_or_else(|| engine.default_memory().to_owned());
-    resources["limits"]["memory"] = json!(limit);
-    resources["requests"]["memory"] = json!(request.unwrap_or_else(|| limit.clone()));
-    for kind in ["requests", "limits"] {
-        for (name, value) in resources[kind].as_object().into_iter().flatten() {
-            if value.as_str().and_then(bytes).is_none_or(|value| value < 0) {
-                return refuse(format!(
-                    "spec.resources.{kind}.{name}: {value} is not a quantity such as 500m or 1Gi."
-                ));
-            }
-        }
-    }
-    for name in ["cpu", "memory"] {
-        let value = |kind: &str| {
-            resources[kind][name]
-                .as_str()
-                .and_then(crate::quantity::thousandths)
-        };
-        if value("limits").is_some() && value("requests") > value("limits") {
-            return refuse(format!(
-                "spec.resources.requests.{name} is greater than spec.resources.limits.{name}. Raise the limit, or lower the request."
-            ));
-        }
-    }
-    let least = engine.least_memory();
-    if bytes(&limit).is_some_and(|limit| limit < least) {
-        return refuse(format!(
-            "spec.resources.limits.memory: {limit} is too little for {}. Give it at least {}Mi.",
-            engine.title(),
-            least >> 20
-        ));
-    }
-    Ok(resources)
 }
 
 /// Whether what is already there can be used: nothing is taken over, no data is started by the wrong engine.

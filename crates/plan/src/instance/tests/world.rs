@@ -216,7 +216,11 @@ impl World {
             Kind::VolumeSnapshotContent => {
                 observed.origin.copy_content = Sight::Found(Box::new(typed(value).unwrap()));
             }
-            Kind::DatabaseInstance => {}
+            Kind::DatabaseInstance
+            | Kind::HACluster
+            | Kind::Postgresql
+            | Kind::Endpoints
+            | Kind::PodDisruptionBudget => {}
         }
     }
 

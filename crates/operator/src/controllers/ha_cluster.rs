@@ -1,0 +1,413 @@
+//! `HACluster`: what brings a pass, and what a pass reads. The rules are in `plan::ha_cluster`.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use api::external::zalando::{
+    APPLICATION, DEFINITION, LABEL_APPLICATION, LABEL_CLUSTER, OperatorConfiguration, Postgresql,
+    SYSTEM_USERS, patroni, replica_service, secret,
+};
+use api::instance::DeletionPolicy;
+use api::names::{
+    COMPONENT_LOGIN, LABEL_COMPONENT, LABEL_HA_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY,
+};
+use api::{HACluster, HAClusterStatus};
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Config;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, WatchStreamExt, watcher};
+use plan::ha_cluster::{self, Observed, Patroni, Served};
+use plan::instance::Class;
+use plan::{Kind, Plan};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::fresh::fresh;
+use super::reader::{Reader, catalog, class, get_global};
+use crate::context::{Context, call};
+use crate::error::Error;
+use crate::pass::Reconciled;
+
+type Guarded = DeserializeGuard<HACluster>;
+
+/// Runs until the stop signal.
+pub async fn run(
+    context: Arc<Context>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let of_zalando =
+        || watcher::Config::default().labels(&format!("{LABEL_APPLICATION}={APPLICATION}"));
+    let ours = |more: &str| {
+        watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{more}"))
+    };
+    let logins = format!("{LABEL_COMPONENT}={COMPONENT_LOGIN}");
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+        .with_config(Config::default().concurrency(concurrency));
+    context.stores.ha_clusters.set(controller.store()).ok();
+    let (defined, definition) = definition(&context);
+    let postgresqls = {
+        let (context, config) = (context.clone(), ours(LABEL_HA_CLUSTER));
+        while_there(defined, move || {
+            let objects = context.watched::<PartialObjectMeta<Postgresql>>();
+            super::concerned(objects, config.clone(), |object| {
+                by(LABEL_HA_CLUSTER, object.clone())
+            })
+        })
+    };
+    // Patroni writes how far it is into its pods' annotations every few seconds; of that a pass has nothing to learn.
+    let pods = super::concerned_when(
+        context.watched::<Pod>(),
+        of_zalando(),
+        ha_cluster::signs,
+        |pod| {
+            by(
+                LABEL_CLUSTER,
+                PartialObjectMeta::<Pod> {
+                    metadata: pod.metadata.clone(),
+                    ..Default::default()
+                },
+            )
+        },
+    );
+    let controller = controller
+        .watches(
+            context.watched::<PartialObjectMeta<StatefulSet>>(),
+            of_zalando(),
+            |set| by(LABEL_CLUSTER, set),
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<PersistentVolumeClaim>>(),
+            of_zalando(),
+            |claim| by(LABEL_CLUSTER, claim),
+        )
+        .watches(
+            context.watched::<PartialObjectMeta<Job>>(),
+            ours(&logins),
+            |job| by(LABEL_HA_CLUSTER, job),
+        )
+        .reconcile_on(pods)
+        .reconcile_on(postgresqls)
+        .reconcile_all_on(definition)
+        .graceful_shutdown_on(stop);
+    super::drive(controller, context).await;
+}
+
+/// The cluster that an object belongs to, by this label.
+fn by<K>(label: &str, object: PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {
+    let name = object.metadata.labels.as_ref()?.get(label)?;
+    Some(ObjectRef::new(name).within(object.metadata.namespace.as_deref()?))
+}
+
+/// Whether the Zalando operator's resource is defined, and one item whenever that or its definition changes.
+fn definition(context: &Context) -> (watch::Receiver<bool>, impl Stream<Item = ()> + Send + use<>) {
+    let (sender, receiver) = watch::channel(false);
+    let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> =
+        Api::all(context.client.clone());
+    let config = watcher::Config::default().fields(&format!("metadata.name={DEFINITION}"));
+    let changes = watcher(definitions, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            let there = match event {
+                Ok(watcher::Event::Apply(_) | watcher::Event::InitApply(_)) => Some(true),
+                Ok(watcher::Event::Delete(_)) => Some(false),
+                Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,
+            };
+            if let Some(there) = there {
+                sender.send_replace(there);
+            }
+            async move { there.map(|_| ()) }
+        });
+    (receiver, changes)
+}
+
+/// A stream that is open while something is there, and opened anew whenever it comes back.
+fn while_there<S: Stream + Send>(
+    there: watch::Receiver<bool>,
+    open: impl Fn() -> S + Send + 'static,
+) -> impl Stream<Item = S::Item> + Send {
+    futures::stream::unfold((there, open), |(mut there, open)| async move {
+        there.wait_for(|there| *there).await.ok()?;
+        let mut gone = there.clone();
+        let until = async move { gone.wait_for(|there| !*there).await.map(|_| ()).ok() };
+        Some((open().take_until(until.boxed()), (there, open)))
+    })
+    .flatten()
+}
+
+impl Reconciled for HACluster {
+    type Observed = Observed;
+    type Status = HAClusterStatus;
+
+    fn status(&self) -> Option<&HAClusterStatus> {
+        self.status.as_ref()
+    }
+
+    async fn observe(&self, context: &Context) -> Result<Observed, Error> {
+        let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
+        let reader = Reader {
+            context,
+            namespace: &namespace,
+        };
+        let user = secret(&self.spec.username, &name);
+        let of_zalando = format!("{LABEL_APPLICATION}={APPLICATION},{LABEL_CLUSTER}={name}");
+        let of_jobs = format!("{LABEL_HA_CLUSTER}={name},{LABEL_COMPONENT}={COMPONENT_LOGIN}");
+        let credentials = async {
+            match &self.spec.credentials_secret {
+                Some(reference) => reader.get::<Secret>(&reference.name).await,
+                None => Ok(None),
+            }
+        };
+        let (
+            catalog,
+            served,
+            settings,
+            credentials,
+            binding,
+            user,
+            postgresql,
+            stateful_set,
+            pods,
+            claims,
+            jobs,
+            patroni,
+        ) = futures::try_join!(
+            catalog(context),
+            served(context),
+            settings(context),
+            credentials,
+            reader.get::<Secret>(&name),
+            reader.get::<Secret>(&user),
+            reader.get::<Postgresql>(&name),
+            reader.get::<StatefulSet>(&name),
+            reader.list::<Pod>(&of_zalando),
+            reader.list::<PersistentVolumeClaim>(&of_zalando),
+            reader.list::<Job>(&of_jobs),
+            records(&reader, &name),
+        )?;
+        let storage_class = if ha_cluster::needs_class(self, &claims) {
+            let of_claims = claims.iter().find_map(|claim| claim.spec.as_ref());
+            let of_claims = of_claims.and_then(|spec| spec.storage_class_name.as_deref());
+            let named = of_claims.or(self.spec.storage.class_name.as_deref());
+            class(context, named).await?
+        } else {
+            Class::Unread
+        };
+        let asked = usize::try_from(self.spec.replicas).unwrap_or_default();
+        let warning = match &stateful_set {
+            Some(set) if pods.len() < asked => reader.warning(set.uid()).await?,
+            _ => None,
+        };
+        let said = match &postgresql {
+            Some(found) if ha_cluster::has_failed(found) => reader.warning(found.uid()).await?,
+            _ => None,
+        };
+        let leaving = self.metadata.deletion_timestamp.is_some();
+        let others = match (&postgresql, leaving) {
+            (Some(_), _) => Vec::new(),
+            (None, false) => services(&reader, &name).await?,
+            (None, true) if self.spec.deletion_policy != DeletionPolicy::Delete => Vec::new(),
+            (None, true) => left(&reader, &name).await?,
+        };
+        let namespace_is_leaving = leaving
+            && get_global::<Namespace>(context, &namespace)
+                .await?
+                .is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some());
+        Ok(Observed {
+            catalog,
+            served,
+            settings,
+            credentials,
+            binding,
+            user,
+            postgresql,
+            stateful_set,
+            pods,
+            claims,
+            jobs,
+            patroni,
+            storage_class,
+            warning,
+            said,
+            others,
+            namespace_is_leaving,
+            fresh: fresh()?,
+        })
+    }
+
+    fn decide(&self, observed: &Observed, now: &Time) -> Plan<HAClusterStatus> {
+        ha_cluster::decide(self, observed, now)
+    }
+
+    fn refused(&self, planned: &HAClusterStatus, error: &str, now: &Time) -> HAClusterStatus {
+        ha_cluster::failed(self, planned, error, now)
+    }
+
+    fn count(&self, context: &Context, status: &HAClusterStatus) {
+        let before = self
+            .status
+            .as_ref()
+            .and_then(|status| status.last_failover.as_ref());
+        if status.last_failover.is_some() && status.last_failover.as_ref() != before {
+            let namespace = self.namespace().unwrap_or_default();
+            context.metrics.failed_over(namespace, self.name_any());
+        }
+    }
+}
+
+/// What the installed definition of `postgresql` allows. The definition is large, and read again only when it is another one.
+async fn served(context: &Context) -> Result<Served, Error> {
+    type Definition = PartialObjectMeta<CustomResourceDefinition>;
+    let Some(found) = get_global::<Definition>(context, DEFINITION).await? else {
+        return Ok(Served::Missing);
+    };
+    let key = (
+        found.uid().unwrap_or_default(),
+        found.metadata.generation.unwrap_or_default(),
+    );
+    if let Some(versions) = context.served(&key) {
+        return Ok(Served::Versions(versions));
+    }
+    let definition = get_global::<CustomResourceDefinition>(context, DEFINITION).await?;
+    let versions = definition
+        .as_ref()
+        .map(ha_cluster::versions)
+        .unwrap_or_default();
+    context.remember_served(key, versions.clone());
+    Ok(Served::Versions(versions))
+}
+
+/// The Zalando operator's settings, where it has them in a resource and they may be read.
+async fn settings(context: &Context) -> Result<Vec<OperatorConfiguration>, Error> {
+    let all: Api<OperatorConfiguration> = Api::all(context.client.clone());
+    let parameters = ListParams::default();
+    match call(
+        "list",
+        "OperatorConfiguration",
+        "all",
+        all.list(&parameters),
+    )
+    .await
+    {
+        Ok(listed) => Ok(listed.items),
+        Err(error) if error.is_missing() || error.is_forbidden() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Annotations of an object; none if it is not there.
+async fn annotations<K>(
+    reader: &Reader<'_>,
+    name: &str,
+) -> Result<Option<BTreeMap<String, String>>, Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let found = reader.get::<PartialObjectMeta<K>>(name).await?;
+    Ok(found.map(|found| found.metadata.annotations.unwrap_or_default()))
+}
+
+/// Patroni keeps its records in Endpoints or in ConfigMaps, as the Zalando operator is set (`kubernetes_use_configmaps`). With
+/// Endpoints, the leader's are those of the primary's Service.
+async fn records(reader: &Reader<'_>, name: &str) -> Result<Patroni, Error> {
+    let (config, sync) = (patroni(name, "config"), patroni(name, "sync"));
+    let (leader, of_config, of_sync) = futures::try_join!(
+        annotations::<Endpoints>(reader, name),
+        annotations::<Endpoints>(reader, &config),
+        annotations::<Endpoints>(reader, &sync),
+    )?;
+    if let Some(config) = of_config.filter(|config| !config.is_empty()) {
+        return Ok(Patroni {
+            leader: leader.unwrap_or_default(),
+            config,
+            sync: of_sync.unwrap_or_default(),
+        });
+    }
+    let leader = patroni(name, "leader");
+    let (leader, config, sync) = futures::try_join!(
+        annotations::<ConfigMap>(reader, &leader),
+        annotations::<ConfigMap>(reader, &config),
+        annotations::<ConfigMap>(reader, &sync),
+    )?;
+    Ok(Patroni {
+        leader: leader.unwrap_or_default(),
+        config: config.unwrap_or_default(),
+        sync: sync.unwrap_or_default(),
+    })
+}
+
+type Found = Vec<(Kind, ObjectMeta)>;
+
+/// The metadata of those of these objects that are there.
+async fn metadata<K>(reader: &Reader<'_>, kind: Kind, names: &[String]) -> Result<Found, Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let found = names
+        .iter()
+        .map(|name| reader.get::<PartialObjectMeta<K>>(name));
+    let found = futures::future::try_join_all(found).await?;
+    Ok(found
+        .into_iter()
+        .flatten()
+        .map(|found| (kind, found.metadata))
+        .collect())
+}
+
+async fn services(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
+    let names = [name.to_owned(), replica_service(name)];
+    metadata::<Service>(reader, Kind::Service, &names).await
+}
+
+/// What the Zalando operator, Patroni and nobody else has made under the names of this cluster, and left.
+async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
+    let records = ["config", "leader", "sync", "failover"].map(|what| patroni(name, what));
+    let services = [
+        name.to_owned(),
+        replica_service(name),
+        patroni(name, "config"),
+    ];
+    let endpoints = [&[name.to_owned()], records.as_slice()].concat();
+    let budgets = [
+        format!("postgres-{name}-pdb"),
+        format!("postgres-{name}-critical-op-pdb"),
+    ];
+    let secrets = SYSTEM_USERS.map(|user| secret(user, name));
+    let (services, endpoints, maps, budgets, secrets) = futures::try_join!(
+        metadata::<Service>(reader, Kind::Service, &services),
+        metadata::<Endpoints>(reader, Kind::Endpoints, &endpoints),
+        metadata::<ConfigMap>(reader, Kind::ConfigMap, &records),
+        metadata::<PodDisruptionBudget>(reader, Kind::PodDisruptionBudget, &budgets),
+        metadata::<Secret>(reader, Kind::Secret, &secrets),
+    )?;
+    let all = [services, endpoints, maps, budgets, secrets].concat();
+    let is_of_cluster = |metadata: &ObjectMeta| {
+        let labels = metadata.labels.as_ref();
+        labels
+            .and_then(|labels| labels.get(LABEL_CLUSTER))
+            .is_some_and(|found| found == name)
+    };
+    Ok(all
+        .into_iter()
+        .filter(|(_, metadata)| is_of_cluster(metadata))
+        .collect())
+}

@@ -1,0 +1,269 @@
+//! What admission cannot see: the installed operator, objects of the same name, retained data, storage classes.
+
+use api::condition::reason;
+use api::external::zalando::{Postgresql, secret};
+use api::names::default_database;
+use api::{Engine, HACluster};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use super::{Decision, Observed, Served, is_ours, settings, status};
+use crate::build::postgresql::Cluster;
+use crate::facts::grows;
+use crate::instance::Class;
+use crate::quantity::{bytes, thousandths};
+use crate::{Invalid, engine, resources};
+
+/// Memory limit of each server when the spec has none; Patroni takes a part of it.
+const MEMORY: &str = "512Mi";
+/// CPU limit when the spec has none and asks for no more. The Zalando operator would make the request the limit.
+const CPU: &str = "2";
+
+/// The cluster with its defaults filled in, if it can be delegated as it stands.
+pub fn cluster<'a>(cr: &'a HACluster, observed: &Observed) -> Decision<Cluster<'a>> {
+    let spec = &cr.spec;
+    let name = cr.metadata.name.as_deref().unwrap_or_default();
+    let Served::Versions(served) = &observed.served else {
+        return Err(Invalid::surroundings(
+            reason::POSTGRES_OPERATOR_MISSING,
+            "The Zalando Postgres operator is not installed: there is no CustomResourceDefinition postgresqls.acid.zalan.do. Install it, as the README's section on high availability says; this goes on by itself then.",
+        ));
+    };
+    match &observed.postgresql {
+        Some(postgresql) => delegated(name, postgresql)?,
+        None => nothing_in_the_way(cr, name, observed)?,
+    }
+    secrets(cr, name, observed)?;
+    let postgresql = engine::of(Engine::Postgresql);
+    let mut resources = resources::complete(spec.resources.as_ref(), postgresql, MEMORY)?;
+    if resources["limits"]["cpu"].is_null() {
+        let request = resources["requests"]["cpu"].as_str().unwrap_or_default();
+        let more = thousandths(request) > thousandths(CPU);
+        resources["limits"]["cpu"] = if more { request } else { CPU }.into();
+    }
+    let memory = resources["limits"]["memory"].as_str().and_then(bytes);
+    let cluster = Cluster {
+        cr,
+        name,
+        namespace: cr.metadata.namespace.as_deref().unwrap_or_default(),
+        version: version(cr, observed, served)?,
+        size: whole_gibibytes(&spec.storage.size.0),
+        database: spec
+            .database
+            .clone()
+            .unwrap_or_else(|| default_database(name, Engine::Postgresql)),
+        parameters: settings::parameters(spec, memory.unwrap_or_default())?,
+        resources,
+    };
+    if let Some(postgresql) = &observed.postgresql {
+        same_as_retained(&cluster, &postgresql.spec)?;
+    }
+    class(&cluster, observed)?;
+    Ok(cluster)
+}
+
+/// The size in whole GiB, rounded up.
+fn whole_gibibytes(size: &str) -> String {
+    let gibibyte = 1 << 30;
+    bytes(size).map_or_else(
+        || size.to_owned(),
+        |bytes| format!("{}Gi", (bytes + gibibyte - 1) / gibibyte),
+    )
+}
+
+/// The version of the data, else what is asked for, else the catalog's default, else the newest that is served.
+fn version(cr: &HACluster, observed: &Observed, served: &[String]) -> Decision<String> {
+    let asked = cr.spec.version.as_deref();
+    let of_data = observed
+        .postgresql
+        .as_ref()
+        .and_then(|postgresql| postgresql.spec["postgresql"]["version"].as_str())
+        .or_else(|| cr.status.as_ref()?.version.as_deref());
+    if let Some(found) = of_data {
+        return match asked.filter(|asked| *asked != found) {
+            None => Ok(found.to_owned()),
+            Some(asked) => Err(Invalid::spec(
+                reason::MAJOR_VERSION_CHANGE,
+                format!(
+                    "spec.version: the data is PostgreSQL {found}, and a move to {asked} cannot be made in place. Set it back to {found}; to move, create another cluster and copy the data."
+                ),
+            )),
+        };
+    }
+    let is_served = |version: &str| served.is_empty() || served.iter().any(|v| v == version);
+    let usual = observed.catalog.default_version(Engine::Postgresql);
+    let usual = usual.and_then(|version| version.split('.').next());
+    let newest = served
+        .iter()
+        .max_by_key(|version| version.parse::<u32>().unwrap_or_default());
+    let wanted = asked
+        .or(usual.filter(|version| is_served(version)))
+        .or(newest.map(String::as_str));
+    match wanted {
+        Some(version) if is_served(version) => Ok(version.to_owned()),
+        Some(version) => Err(Invalid::surroundings(
+            reason::UNKNOWN_VERSION,
+            format!(
+                "spec.version: the installed Zalando operator does not serve PostgreSQL {version}. It serves {}; choose one of these, or install another version of that operator.",
+                served.join(", ")
+            ),
+        )),
+        None => Err(Invalid::spec(
+            reason::UNKNOWN_VERSION,
+            "spec.version is missing, and neither the engine catalog nor the Zalando operator has a default. Set it.",
+        )),
+    }
+}
+
+fn taken(kind: &str, name: &str) -> Invalid {
+    Invalid::surroundings(
+        reason::NAME_TAKEN,
+        format!(
+            "There is a {kind} {name} that does not belong to this cluster. Rename or delete it, or create the cluster under another name."
+        ),
+    )
+}
+
+fn going(name: &str) -> Invalid {
+    Invalid::surroundings(
+        reason::WAITING_FOR_DELETION,
+        format!(
+            "The postgresql {name} was deleted, and what belongs to it is still being deleted. This goes on by itself when it is gone."
+        ),
+    )
+}
+
+/// The `postgresql` is this cluster's, and stays.
+fn delegated(name: &str, postgresql: &Postgresql) -> Decision<()> {
+    if !is_ours(&postgresql.metadata, name) {
+        return Err(taken("postgresql", name));
+    }
+    if postgresql.metadata.deletion_timestamp.is_some() {
+        return Err(going(name));
+    }
+    Ok(())
+}
+
+/// Without a `postgresql`, whatever has a name of the cluster is a stranger's; or somebody has deleted the `postgresql` of a
+/// cluster that served, and then an empty database in its place would look as if all were well.
+fn nothing_in_the_way(cr: &HACluster, name: &str, observed: &Observed) -> Decision<()> {
+    let set = observed.stateful_set.as_ref();
+    let set = set.map(|set| ("StatefulSet", &set.metadata));
+    let others = observed.others.iter();
+    let others = others.map(|(kind, metadata)| (kind.api().1, metadata));
+    let claims = &observed.claims;
+    if !status::has_served(cr) {
+        let claims = claims
+            .iter()
+            .map(|claim| ("PersistentVolumeClaim", &claim.metadata));
+        let mut found = set.into_iter().chain(others).chain(claims);
+        return found.next().map_or(Ok(()), |(kind, metadata)| {
+            Err(taken(kind, metadata.name.as_deref().unwrap_or_default()))
+        });
+    }
+    let is_going = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_some();
+    if set.is_some() || claims.iter().any(|claim| is_going(&claim.metadata)) {
+        return Err(going(name));
+    }
+    if claims.is_empty() {
+        return Err(Invalid::spec(
+            reason::VOLUME_LOST,
+            format!(
+                "The postgresql {name} was deleted, and the data with it: no PersistentVolumeClaim is left. To start with an empty database, delete this resource and apply it again."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The Secrets that are to be made are not somebody else's.
+fn secrets(cr: &HACluster, name: &str, observed: &Observed) -> Decision<()> {
+    let user = secret(&cr.spec.username, name);
+    let found = [(name, &observed.binding), (user.as_str(), &observed.user)];
+    let stranger = found.into_iter().find(|(_, secret)| {
+        let metadata = secret.as_ref().map(|secret| &secret.metadata);
+        metadata.is_some_and(|metadata| !is_ours(metadata, name))
+    });
+    stranger.map_or(Ok(()), |(secret, _)| Err(taken("Secret", secret)))
+}
+
+/// The `postgresql` says whose data there is.
+fn same_as_retained(cluster: &Cluster<'_>, found: &Value) -> Decision<()> {
+    let spec = &cluster.cr.spec;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    // A person may have added others.
+    let mut databases = found["databases"].as_object().into_iter().flatten();
+    let first = databases.clone().next();
+    let same = databases.find(|(database, _)| **database == cluster.database);
+    let (database, owner) = same
+        .or(first)
+        .map_or_else(Default::default, |(database, owner)| {
+            (database.clone(), text(owner))
+        });
+    let class = spec.storage.class_name.clone().unwrap_or_default();
+    let fields = [
+        ("spec.database", database, cluster.database.clone()),
+        ("spec.username", owner, spec.username.clone()),
+        ("spec.teamId", text(&found["teamId"]), spec.team_id.clone()),
+        (
+            "spec.storage.className",
+            text(&found["volume"]["storageClass"]),
+            class,
+        ),
+    ];
+    let named = |value: &str| {
+        if value.is_empty() {
+            "(none)".to_owned()
+        } else {
+            value.to_owned()
+        }
+    };
+    if let Some((field, found, asked)) = fields.into_iter().find(|(_, found, asked)| found != asked)
+    {
+        let (found, asked) = (named(&found), named(&asked));
+        return Err(Invalid::surroundings(
+            reason::RETAINED_DATA_MISMATCH,
+            format!(
+                "{field} is {asked}, but the data of the postgresql {} was made with {found}. Create the cluster with {field}: {found}, or under another name.",
+                cluster.name
+            ),
+        ));
+    }
+    let size = text(&found["volume"]["size"]);
+    if bytes(&size) > bytes(&spec.storage.size.0) {
+        return Err(Invalid::spec(
+            reason::STORAGE_SHRINKS,
+            format!(
+                "spec.storage.size is {}, but the volumes have {size}, and a volume does not shrink. Set it to {size} or more.",
+                spec.storage.size.0
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A class that is needed is there, and grows if it has to.
+fn class(cluster: &Cluster<'_>, observed: &Observed) -> Decision<()> {
+    let storage = &cluster.cr.spec.storage;
+    let (why, message) = match &observed.storage_class {
+        Class::Missing => (
+            reason::STORAGE_CLASS_NOT_FOUND,
+            match &storage.class_name {
+                Some(name) => format!("spec.storage.className: there is no StorageClass {name}. Create it, or create the cluster with another one; `kubectl get storageclass` lists them."),
+                None => "The cluster has no default StorageClass. Mark one as default, or create the cluster with spec.storage.className.".to_owned(),
+            },
+        ),
+        Class::Found {
+            name,
+            can_grow: false,
+            ..
+        } if observed.claims.iter().any(|claim| grows(&storage.size, claim)) => (
+            reason::STORAGE_CLASS_CANNOT_GROW,
+            format!(
+                "spec.storage.size: the class {name} does not allow volumes to grow. Let it (allowVolumeExpansion: true); the spec's size cannot be taken back."
+            ),
+        ),
+        _ => return Ok(()),
+    };
+    Err(Invalid::surroundings(why, message))
+}
