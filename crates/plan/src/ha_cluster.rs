@@ -6,8 +6,11 @@ mod credentials;
 mod edits;
 mod leaving;
 mod members;
+mod progress;
 mod settings;
+mod statements;
 mod status;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -131,7 +131,7 @@ fn delete(
     if let Some(found) = postgresql {
         return postgresql_goes(found, patient);
     }
-    let acts = "The Zalando operator deletes what it made.";
+    let acts = "The Zalando operator is to delete what it made; if it has not begun after a minute, it is deleted without it.";
     if let Some(set) = &observed.stateful_set {
         let instead = !patient && set.metadata.deletion_timestamp.is_none();
         let write = instead.then(|| Write::delete(Kind::StatefulSet, &set.metadata));

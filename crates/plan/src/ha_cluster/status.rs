@@ -6,25 +6,21 @@ use api::condition::{
     AVAILABLE, DELEGATED, READY, RECONCILING, STALLED, STORAGE_READY, Statement, conditions, find,
     has, reason, state,
 };
-use api::external::zalando::{Postgresql, replica_service};
+use api::external::zalando::replica_service;
 use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase};
 use api::instance::{Binding, StorageStatus};
-use api::names::host;
 use api::{HACluster, HAClusterStatus};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use super::Observed;
 use super::credentials::Credentials;
 use super::edits::{Delegate, Edits};
 use super::members::{Members, acquired_at, lock_rest, members, synchronous};
-use super::{Observed, settings};
-use crate::build::ha_secret::PORT;
+use super::progress::progress;
+use super::statements::{address, delegated, is_idle, primary, ready, stalled};
+use super::storage::{claims, class_name, smallest, storage};
 use crate::build::postgresql::Cluster;
-use crate::facts::{Trouble, capacity, is_bound, sentence};
-use crate::instance::Class;
-use crate::quantity::{bytes, thousandths};
 use crate::{Invalid, Notice};
 
 /// A status, and when to look again at things that are not watched.
@@ -39,8 +35,6 @@ pub struct Verdict {
 const SOON: Duration = Duration::from_secs(3);
 /// While something is wrong that may be cured elsewhere.
 const LATER: Duration = Duration::from_secs(15);
-/// The operator has nothing to wait for when all pods have been ready for so many seconds.
-const IDLE_SECONDS: i64 = 180;
 
 /// The status as it was written last.
 pub fn before(cr: &HACluster) -> HAClusterStatus {
@@ -71,8 +65,19 @@ pub fn valid(
         delegate => delegate,
     };
     let available = members.primary.is_some() && (has_served(cr) || credentials.proved);
+    let whole = available && members.missing.is_empty();
+    let progress = progress(
+        cluster,
+        observed,
+        members,
+        credentials,
+        edits,
+        delegate,
+        now,
+    )
+    .filter(|_| has_served(cr) || whole);
     let mut statements = vec![
-        ready(cluster, members, available),
+        ready(cluster, members, available, progress.is_some()),
         primary(cluster, members, available),
         delegated(cluster, observed, delegate),
     ];
@@ -83,9 +88,8 @@ pub fn valid(
     }
     let is_ready = statements[0].status == "True";
     let stalled = stalled(members, &statements, delegate);
-    let progress = progress(cluster, members, credentials, edits, delegate, is_ready);
     let phase = match (is_ready, shown) {
-        (true, _) if progress.is_some() => Phase::Updating,
+        _ if available && progress.is_some() && stalled.is_none() => Phase::Updating,
         (true, _) => Phase::Running,
         (false, true) => Phase::Degraded,
         (false, false) if stalled.is_some() => Phase::Failed,
@@ -134,258 +138,6 @@ pub fn valid(
     };
     let recheck = [edits.recheck, lock, moving].into_iter().flatten().min();
     Verdict { status, recheck }
-}
-
-/// Whether the operator says that it is at it, and has nothing to wait for.
-fn is_idle(members: &Members<'_>, observed: &Observed, now: &Time) -> bool {
-    let reported = observed
-        .postgresql
-        .as_ref()
-        .and_then(Postgresql::reported_at);
-    let since = members.all_ready_since.max(reported.map(|time| time.0));
-    members.missing.is_empty()
-        && members.all_ready_since.is_some()
-        && since.is_some_and(|since| now.0.as_second() - since.as_second() >= IDLE_SECONDS)
-}
-
-fn address(cluster: &Cluster<'_>, service: &str) -> String {
-    format!("{}:{PORT}", host(service, cluster.namespace))
-}
-
-fn ready(cluster: &Cluster<'_>, members: &Members<'_>, available: bool) -> Statement {
-    let (serving, asked) = (members.serving, cluster.cr.spec.replicas);
-    let count = format!("{serving} of {asked} servers serve");
-    let (why, message) = match (&members.trouble, members.primary) {
-        (Some(Trouble { reason, message }), _) => (*reason, format!("{count}. {message}")),
-        (None, Some(_)) if !available => (
-            reason::PROVISIONING,
-            format!(
-                "{count}; no client could log in yet. The Zalando operator makes the user and the database when all pods run for the first time."
-            ),
-        ),
-        (None, None) if !has_served(cluster.cr) => (
-            reason::PROVISIONING,
-            "The cluster is being made; no primary serves yet.".to_owned(),
-        ),
-        (None, None) => (
-            reason::NO_PRIMARY,
-            format!(
-                "{count}, and none is the primary: no write is possible. Patroni makes a replica the primary if one is fit to be, within half a minute of the last one's silence. `kubectl logs` of the pods shows more."
-            ),
-        ),
-        (None, Some(primary)) if !members.missing.is_empty() => (
-            reason::REPLICAS_MISSING,
-            format!(
-                "{count}: {} does not stream from the primary {primary} yet.",
-                members.missing.join(", ")
-            ),
-        ),
-        (None, Some(primary)) => {
-            return state(
-                READY,
-                "True",
-                reason::RUNNING,
-                format!(
-                    "{count}: the primary {primary} at {}, replicas at {}; the Secret {} has all a client needs.",
-                    address(cluster, cluster.name),
-                    address(cluster, &replica_service(cluster.name)),
-                    cluster.name
-                ),
-            );
-        }
-    };
-    state(READY, "False", why, message)
-}
-
-fn primary(cluster: &Cluster<'_>, members: &Members<'_>, available: bool) -> Statement {
-    match members.primary {
-        Some(primary) if available => state(
-            AVAILABLE,
-            "True",
-            reason::PRIMARY_SERVES,
-            format!(
-                "The primary {primary} accepts connections at {}.",
-                address(cluster, cluster.name)
-            ),
-        ),
-        _ if has_served(cluster.cr) => state(
-            AVAILABLE,
-            "False",
-            reason::NO_PRIMARY,
-            "No primary accepts connections.",
-        ),
-        _ => state(
-            AVAILABLE,
-            "False",
-            reason::PROVISIONING,
-            "The cluster is being made.",
-        ),
-    }
-}
-
-/// Whether the operator acts, and acts as it should.
-fn delegated(cluster: &Cluster<'_>, observed: &Observed, delegate: Delegate) -> Statement {
-    let word = observed.postgresql.as_ref().map_or("", Postgresql::word);
-    let said = observed.said.as_deref().map(sentence).unwrap_or_default();
-    let said = if said.is_empty() {
-        String::new()
-    } else {
-        format!(" It said: {said}.")
-    };
-    let no = |why, message: String| state(DELEGATED, "False", why, message);
-    match (
-        delegate,
-        settings::harm(&observed.settings, cluster.cr.spec.replicas),
-    ) {
-        (Delegate::Silent, _) => no(
-            reason::POSTGRES_OPERATOR_NOT_RESPONDING,
-            format!(
-                "The Zalando operator does not act on the postgresql {}{}. See that it runs, that it watches this namespace (watched_namespace), and that no acid.zalan.do/controller is set which is not its own; it may also be busy with another cluster.",
-                cluster.name,
-                if word.is_empty() {
-                    String::new()
-                } else {
-                    format!(", of which its last word is {word}")
-                }
-            ),
-        ),
-        (Delegate::Failed, _) => no(
-            reason::POSTGRES_OPERATOR_FAILED,
-            format!(
-                "The Zalando operator says {word}.{said} It tries again by itself, at the latest at its next look (resync_period, by default half an hour); `kubectl describe postgresql {}` and its log show more.",
-                cluster.name
-            ),
-        ),
-        (_, Some(harm)) => no(reason::HARMFUL_SETTING, harm),
-        (Delegate::Done, None) => state(
-            DELEGATED,
-            "True",
-            reason::ACTING,
-            "The Zalando operator has carried out what it was told.",
-        ),
-        (Delegate::Awaited | Delegate::Busy, None) => state(
-            DELEGATED,
-            "True",
-            reason::ACTING,
-            "The Zalando operator is carrying out what it was told.",
-        ),
-    }
-}
-
-/// What needs a person.
-fn stalled(
-    members: &Members<'_>,
-    statements: &[Statement],
-    delegate: Delegate,
-) -> Option<(&'static str, String)> {
-    if let Some(Trouble { reason, message }) = &members.trouble {
-        return Some((reason, message.clone()));
-    }
-    let delegated = statements.iter().find(|said| said.type_ == DELEGATED)?;
-    matches!(delegate, Delegate::Silent | Delegate::Failed)
-        .then(|| (delegated.reason, delegated.message.clone()))
-}
-
-/// What is under way.
-fn progress(
-    cluster: &Cluster<'_>,
-    members: &Members<'_>,
-    credentials: &Credentials,
-    edits: &Edits,
-    delegate: Delegate,
-    is_ready: bool,
-) -> Option<(&'static str, String)> {
-    if !has_served(cluster.cr) && !is_ready {
-        return None;
-    }
-    let updating = |message: String| Some((reason::UPDATING, message));
-    if !edits.pending.is_empty() {
-        let pending = edits.pending.join(", ");
-        return updating(format!(
-            "To be changed, one after another: {pending}. The Zalando operator takes one change at a time."
-        ));
-    }
-    if credentials.pending {
-        return updating(
-            "The new password is being changed in the database; the binding follows.".to_owned(),
-        );
-    }
-    if matches!(delegate, Delegate::Awaited | Delegate::Busy) {
-        return updating("The Zalando operator is carrying out the last change.".to_owned());
-    }
-    (is_ready && members.pods > cluster.cr.spec.replicas).then(|| {
-        (
-            reason::UPDATING,
-            format!(
-                "{} pods run; the Zalando operator removes what is too many.",
-                members.pods
-            ),
-        )
-    })
-}
-
-/// The claims of the servers that were asked for.
-fn claims<'a>(cluster: &Cluster<'_>, observed: &'a Observed) -> Vec<&'a PersistentVolumeClaim> {
-    let wanted: Vec<String> = (0..cluster.cr.spec.replicas)
-        .map(|number| format!("pgdata-{}-{number}", cluster.name))
-        .collect();
-    let is_wanted = |claim: &&PersistentVolumeClaim| {
-        claim
-            .metadata
-            .name
-            .as_ref()
-            .is_some_and(|name| wanted.contains(name))
-    };
-    observed.claims.iter().filter(is_wanted).collect()
-}
-
-fn smallest(claims: &[&PersistentVolumeClaim]) -> Option<Quantity> {
-    let sizes = claims.iter().filter_map(|claim| capacity(claim));
-    sizes
-        .min_by_key(|size| bytes(size))
-        .map(|size| Quantity(size.to_owned()))
-}
-
-fn storage(cluster: &Cluster<'_>, claims: &[&PersistentVolumeClaim]) -> Statement {
-    let asked = &cluster.cr.spec.storage.size.0;
-    let not = |why, message: String| state(STORAGE_READY, "False", why, message);
-    let name = |claim: &PersistentVolumeClaim| claim.metadata.name.clone().unwrap_or_default();
-    if let Some(unbound) = claims.iter().find(|claim| !is_bound(claim)) {
-        return not(
-            reason::VOLUME_NOT_BOUND,
-            format!("The volume claim {} is not bound yet.", name(unbound)),
-        );
-    }
-    let small = |claim: &&&PersistentVolumeClaim| {
-        capacity(claim).and_then(thousandths) < thousandths(asked)
-    };
-    match claims.iter().find(small) {
-        Some(small) => not(
-            reason::RESIZING,
-            format!(
-                "The volume of {} has {} and is to have {asked}.",
-                name(small),
-                capacity(small).unwrap_or("no size yet")
-            ),
-        ),
-        None => state(
-            STORAGE_READY,
-            "True",
-            reason::BOUND,
-            "All volumes are as large as asked.",
-        ),
-    }
-}
-
-fn class_name(cluster: &Cluster<'_>, observed: &Observed) -> Option<String> {
-    let mut claims = observed.claims.iter();
-    let of_claim = claims.find_map(|claim| claim.spec.as_ref()?.storage_class_name.clone());
-    of_claim
-        .or_else(|| cluster.cr.spec.storage.class_name.clone())
-        .or_else(|| match &observed.storage_class {
-            Class::Found { name, .. } => Some(name.clone()),
-            Class::Missing | Class::Unread => None,
-        })
 }
 
 /// The status while the spec, or what it needs, cannot be used: what runs goes on, nothing is changed.

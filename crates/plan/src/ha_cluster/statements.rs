@@ -1,0 +1,179 @@
+//! Conditions, each as a statement that follows from what was observed; `status` puts them together.
+
+use api::condition::{AVAILABLE, DELEGATED, READY, Statement, reason, state};
+use api::external::zalando::{Postgresql, replica_service};
+use api::names::host;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::edits::Delegate;
+use super::members::Members;
+use super::status::has_served;
+use super::{Observed, settings};
+use crate::build::ha_secret::PORT;
+use crate::build::postgresql::Cluster;
+use crate::facts::{Trouble, sentence};
+
+/// The operator has nothing to wait for when all pods have been ready for so many seconds.
+const IDLE_SECONDS: i64 = 180;
+
+/// Whether the operator says that it is at it, and has nothing to wait for.
+pub fn is_idle(members: &Members<'_>, observed: &Observed, now: &Time) -> bool {
+    let reported = observed
+        .postgresql
+        .as_ref()
+        .and_then(Postgresql::reported_at);
+    let since = members.all_ready_since.max(reported.map(|time| time.0));
+    members.missing.is_empty()
+        && members.all_ready_since.is_some()
+        && since.is_some_and(|since| now.0.as_second() - since.as_second() >= IDLE_SECONDS)
+}
+
+/// Host and port of a Service of the cluster.
+pub fn address(cluster: &Cluster<'_>, service: &str) -> String {
+    format!("{}:{PORT}", host(service, cluster.namespace))
+}
+
+/// Ready: a primary serves and all replicas stream.
+pub fn ready(
+    cluster: &Cluster<'_>,
+    members: &Members<'_>,
+    available: bool,
+    moving: bool,
+) -> Statement {
+    let (serving, asked) = (members.serving, cluster.cr.spec.replicas);
+    let count = format!("{serving} of {asked} servers serve");
+    let (why, message) = match (&members.trouble, members.primary) {
+        (Some(Trouble { reason, message }), _) => (*reason, format!("{count}. {message}")),
+        (None, Some(_)) if !available => (
+            reason::PROVISIONING,
+            format!(
+                "{count}; no client could log in yet. The Zalando operator makes the user and the database when all pods run for the first time."
+            ),
+        ),
+        (None, None) if !has_served(cluster.cr) => (
+            reason::PROVISIONING,
+            "The cluster is starting; no primary serves yet.".to_owned(),
+        ),
+        (None, None) => (
+            reason::NO_PRIMARY,
+            format!(
+                "{count}, and none is the primary: no write is possible. Patroni makes a replica the primary if one is fit to be, within half a minute of the last one's silence. `kubectl logs` of the pods shows more."
+            ),
+        ),
+        (None, Some(primary)) if !members.missing.is_empty() => (
+            if moving {
+                reason::UPDATING
+            } else {
+                reason::REPLICAS_MISSING
+            },
+            format!(
+                "{count}; not streaming from the primary {primary}: {}.",
+                members.missing.join(", ")
+            ),
+        ),
+        (None, Some(primary)) => {
+            return state(
+                READY,
+                "True",
+                reason::RUNNING,
+                format!(
+                    "{count}: the primary {primary} at {}, replicas at {}; the Secret {} has all a client needs.",
+                    address(cluster, cluster.name),
+                    address(cluster, &replica_service(cluster.name)),
+                    cluster.name
+                ),
+            );
+        }
+    };
+    state(READY, "False", why, message)
+}
+
+/// Available: a primary serves.
+pub fn primary(cluster: &Cluster<'_>, members: &Members<'_>, available: bool) -> Statement {
+    match members.primary {
+        Some(primary) if available => state(
+            AVAILABLE,
+            "True",
+            reason::PRIMARY_SERVES,
+            format!(
+                "The primary {primary} accepts connections at {}.",
+                address(cluster, cluster.name)
+            ),
+        ),
+        _ if has_served(cluster.cr) => state(
+            AVAILABLE,
+            "False",
+            reason::NO_PRIMARY,
+            "No primary accepts connections.",
+        ),
+        _ => state(
+            AVAILABLE,
+            "False",
+            reason::PROVISIONING,
+            "The cluster is being made.",
+        ),
+    }
+}
+
+/// Delegated: the operator acts, and its settings do no harm.
+pub fn delegated(cluster: &Cluster<'_>, observed: &Observed, delegate: Delegate) -> Statement {
+    let word = observed.postgresql.as_ref().map_or("", Postgresql::word);
+    let said = observed.said.as_deref().map(sentence).unwrap_or_default();
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(" It said: {said}.")
+    };
+    let no = |why, message: String| state(DELEGATED, "False", why, message);
+    match (
+        delegate,
+        settings::harm(&observed.settings, cluster.cr.spec.replicas),
+    ) {
+        (Delegate::Silent, _) => no(
+            reason::POSTGRES_OPERATOR_NOT_RESPONDING,
+            format!(
+                "The Zalando operator does not act on the postgresql {}{}. See that it runs, that it watches this namespace (watched_namespace), and that no acid.zalan.do/controller is set which is not its own; it may also be busy with another cluster.",
+                cluster.name,
+                if word.is_empty() {
+                    String::new()
+                } else {
+                    format!(", of which its last word is {word}")
+                }
+            ),
+        ),
+        (Delegate::Failed, _) => no(
+            reason::POSTGRES_OPERATOR_FAILED,
+            format!(
+                "The Zalando operator says {word}.{said} It tries again by itself, at the latest at its next look (resync_period, by default half an hour); `kubectl describe postgresql {}` and its log show more.",
+                cluster.name
+            ),
+        ),
+        (_, Some(harm)) => no(reason::HARMFUL_SETTING, harm),
+        (Delegate::Done, None) => state(
+            DELEGATED,
+            "True",
+            reason::ACTING,
+            "The Zalando operator has carried out what it was told.",
+        ),
+        (Delegate::Awaited | Delegate::Busy, None) => state(
+            DELEGATED,
+            "True",
+            reason::ACTING,
+            "The Zalando operator is carrying out what it was told.",
+        ),
+    }
+}
+
+/// What needs a person.
+pub fn stalled(
+    members: &Members<'_>,
+    statements: &[Statement],
+    delegate: Delegate,
+) -> Option<(&'static str, String)> {
+    if let Some(Trouble { reason, message }) = &members.trouble {
+        return Some((reason, message.clone()));
+    }
+    let delegated = statements.iter().find(|said| said.type_ == DELEGATED)?;
+    matches!(delegate, Delegate::Silent | Delegate::Failed)
+        .then(|| (delegated.reason, delegated.message.clone()))
+}
