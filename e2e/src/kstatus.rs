@@ -1,7 +1,7 @@
 //! The kstatus contract, checked over every status that a story leaves.
 
 use anyhow::{Result, ensure};
-use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore};
+use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, HACluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 /// A resource with a status that keeps the contract.
@@ -29,7 +29,7 @@ macro_rules! reported {
         }
     )*};
 }
-reported!(DatabaseInstance, DatabaseBackup, DatabaseRestore);
+reported!(DatabaseInstance, DatabaseBackup, DatabaseRestore, HACluster);
 
 /// The condition of this type.
 pub fn condition<'a>(resource: &'a impl Reported, type_: &str) -> Option<&'a Condition> {

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod backups;
 pub mod client;
 pub mod cluster;
+pub mod ha;
 pub mod kstatus;
 pub mod space;
 pub mod writer;

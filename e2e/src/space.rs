@@ -246,22 +246,25 @@ impl Space {
         for restore in self.restores().list(&Default::default()).await? {
             kstatus::check(&restore)?;
         }
+        for cluster in self.ha_clusters().list(&Default::default()).await? {
+            kstatus::check(&cluster)?;
+        }
         Ok(())
     }
 
     /// The objects, their conditions, the last Events, and logs.
     pub async fn explain(&self) -> String {
         let mut text = String::new();
-        let commands: [&[&str]; 5] = [
+        let commands: [&[&str]; 6] = [
             &[
                 "get",
-                "dbinstances,dbbackups,dbrestores,statefulsets,pods,pvc,volumesnapshots,jobs,secrets",
+                "dbaas,postgresqls,statefulsets,pods,pvc,volumesnapshots,jobs,secrets",
                 "-o",
                 "wide",
             ],
             &[
                 "get",
-                "dbinstances,dbbackups,dbrestores",
+                "dbaas",
                 "-o",
                 "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{\"\\n\"}{end}{end}",
             ],
@@ -274,6 +277,7 @@ impl Space {
                 "--prefix",
                 "--tail=20",
             ],
+            &["logs", "-l", "application=spilo", "--prefix", "--tail=15"],
             &[
                 "-n",
                 "minidbaas-system",

@@ -20,9 +20,25 @@ impl Writer {
     /// Begins to insert into the table, which has one column; each row is a transaction of its own.
     pub async fn start(database: &Database<'_>, table: &str) -> Result<Self> {
         // Says n only when the INSERT of n is done: the client sends one statement after another and stops at an error.
-        let (arguments, head) = database.invocation(|client| {
+        Self::run(database, |client| {
             format!("n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done | {client}")
-        })?;
+        })
+        .await
+    }
+
+    /// The same by one connection for each row, so that it goes on after an error or when no answer comes. A row that was not
+    /// acknowledged is not tried again: it may be there.
+    pub async fn reconnecting(database: &Database<'_>, table: &str) -> Result<Self> {
+        Self::run(database, |client| {
+            // Said by the shell, which ends when nobody listens any more.
+            let insert = format!("echo \"INSERT INTO {table} VALUES ($n); SELECT $n;\" | timeout 3 {client} 2>/dev/null");
+            format!("export PGCONNECT_TIMEOUT=2; n=0; while n=$((n+1)); do if r=$({insert}); then echo $r || exit; else sleep 0.05; fi; done")
+        })
+        .await
+    }
+
+    async fn run(database: &Database<'_>, shape: impl FnOnce(&str) -> String) -> Result<Self> {
+        let (arguments, head) = database.invocation(shape)?;
         let mut kubectl = Command::new(database.kubectl())
             .args(arguments)
             .stdin(Stdio::piped())

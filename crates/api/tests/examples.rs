@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore};
+use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, HACluster};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -27,6 +27,7 @@ fn every_example_is_understood_to_the_last_field() {
                     Some("DatabaseInstance") => read::<DatabaseInstance>(&value),
                     Some("DatabaseBackup") => read::<DatabaseBackup>(&value),
                     Some("DatabaseRestore") => read::<DatabaseRestore>(&value),
+                    Some("HACluster") => read::<HACluster>(&value),
                     _ => continue,
                 };
                 let read = read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -35,7 +36,7 @@ fn every_example_is_understood_to_the_last_field() {
             }
         }
     }
-    assert!(resources >= 14, "only {resources} examples were found");
+    assert!(resources >= 17, "only {resources} examples were found");
 }
 
 /// The resource as this version reads it.

@@ -15,7 +15,11 @@ async fn every_example_is_accepted_to_the_last_field() -> Result<()> {
             .filter(|path| path.is_file())
             .collect();
         files.sort();
-        ensure!(files.len() >= 9, "only {} examples were found", files.len());
+        ensure!(
+            files.len() >= 18,
+            "only {} examples were found",
+            files.len()
+        );
         for file in files {
             space
                 .kubectl(

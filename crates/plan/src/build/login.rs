@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::ha_secret::PORT;
 use super::owner_reference;
 use super::postgresql::{Cluster, GID, UID};
+use crate::engine::CREDENTIALS_PATH;
 use crate::{Kind, Object};
 
 /// Seconds after which it is given up, and made anew.
@@ -19,8 +20,6 @@ pub fn login(cluster: &Cluster<'_>, image: &str, revision: &str) -> Object {
     let name = login_job(metadata.uid.as_deref().unwrap_or_default(), revision);
     let labels = cluster.labels(COMPONENT_LOGIN);
     let username = &cluster.cr.spec.username;
-    let password =
-        json!({"secretKeyRef": {"name": secret(username, cluster.name), "key": "password"}});
     let value = |name: &str, value: &str| json!({"name": name, "value": value});
     let environment: [Value; 7] = [
         value("PGHOST", &host(cluster.name, cluster.namespace)),
@@ -29,11 +28,15 @@ pub fn login(cluster: &Cluster<'_>, image: &str, revision: &str) -> Object {
         value("PGDATABASE", &cluster.database),
         value("PGSSLMODE", "require"),
         value("PGCONNECT_TIMEOUT", "5"),
-        json!({"name": "PGPASSWORD", "valueFrom": password}),
+        value("PGPASSFILE", "/tmp/pgpass"),
     ];
     let container = json!({
         "name": "login", "image": image, "imagePullPolicy": "IfNotPresent", "env": environment,
-        "command": ["bash", "-c", "until psql --no-psqlrc --command='SELECT 1' >/dev/null; do sleep 0.5; done"],
+        "command": ["bash", "-c", include_str!("login.sh")],
+        "volumeMounts": [
+            {"name": "credentials", "mountPath": CREDENTIALS_PATH, "readOnly": true},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
@@ -57,10 +60,14 @@ pub fn login(cluster: &Cluster<'_>, image: &str, revision: &str) -> Object {
                         "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
                         "automountServiceAccountToken": false, "enableServiceLinks": false,
                         "securityContext": {
-                            "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": GID,
+                            "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": GID, "fsGroup": GID,
                             "seccompProfile": {"type": "RuntimeDefault"},
                         },
                         "containers": [container],
+                        "volumes": [
+                            {"name": "credentials", "secret": {"secretName": secret(username, cluster.name), "defaultMode": 0o440}},
+                            {"name": "tmp", "emptyDir": {}},
+                        ],
                     },
                 },
             },
