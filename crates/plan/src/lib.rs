@@ -122,6 +122,10 @@ pub enum Kind {
     VolumeSnapshotContent,
     /// core/v1 Endpoints.
     Endpoints,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice,
+    /// apps/v1 ControllerRevision.
+    ControllerRevision,
     /// policy/v1 PodDisruptionBudget.
     PodDisruptionBudget,
     /// acid.zalan.do/v1 postgresql.
@@ -158,6 +162,8 @@ impl Kind {
                 "volumesnapshotcontents",
             ),
             Kind::Endpoints => ("v1", "Endpoints", "endpoints"),
+            Kind::EndpointSlice => ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+            Kind::ControllerRevision => ("apps/v1", "ControllerRevision", "controllerrevisions"),
             Kind::PodDisruptionBudget => {
                 ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
             }

@@ -70,15 +70,14 @@ fn rounds() -> usize {
 
 /// Lets the primary fail and waits until all is as before; returns the writer's longest pause.
 async fn fail(space: &Space, writer: &Writer, watched: &Watched, end: End) -> Result<Duration> {
-    let before = space.until_ha(NAME).await?.status.unwrap_or_default();
-    let primary = before.primary.clone().context("no primary")?;
-    let replica = before
-        .synchronous
-        .and_then(|found| found.standbys.first().cloned());
-    ensure!(
-        replica.is_some(),
-        "no replica confirms writes: a failover could lose some"
-    );
+    space
+        .until("a replica confirms writes", || async {
+            let status = space.until_ha(NAME).await?.status.unwrap_or_default();
+            let synchronous = status.synchronous;
+            Ok(synchronous.is_some_and(|found| !found.standbys.is_empty()))
+        })
+        .await?;
+    let primary = space.primary(NAME).await?.context("no primary")?;
     at_work(space, writer).await?;
     let (processes, began) = (space.processes(&primary).await?, Instant::now());
     let frozen: Vec<u32> = processes.iter().map(|(pid, _)| *pid).collect();

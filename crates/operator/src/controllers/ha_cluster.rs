@@ -15,11 +15,12 @@ use api::names::{
 use api::{HACluster, HAClusterStatus};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -392,14 +393,25 @@ async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
         format!("postgres-{name}-critical-op-pdb"),
     ];
     let secrets = SYSTEM_USERS.map(|user| secret(user, name));
-    let (services, endpoints, maps, budgets, secrets) = futures::try_join!(
+    // These are orphaned by the operator, and have names of their own.
+    let of_cluster = format!("{LABEL_APPLICATION}={APPLICATION},{LABEL_CLUSTER}={name}");
+    let (services, endpoints, maps, budgets, secrets, slices, revisions) = futures::try_join!(
         metadata::<Service>(reader, Kind::Service, &services),
         metadata::<Endpoints>(reader, Kind::Endpoints, &endpoints),
         metadata::<ConfigMap>(reader, Kind::ConfigMap, &records),
         metadata::<PodDisruptionBudget>(reader, Kind::PodDisruptionBudget, &budgets),
         metadata::<Secret>(reader, Kind::Secret, &secrets),
+        reader.list::<PartialObjectMeta<EndpointSlice>>(&of_cluster),
+        reader.list::<PartialObjectMeta<ControllerRevision>>(&of_cluster),
     )?;
-    let all = [services, endpoints, maps, budgets, secrets].concat();
+    let slices = slices
+        .into_iter()
+        .map(|slice| (Kind::EndpointSlice, slice.metadata));
+    let revisions = revisions
+        .into_iter()
+        .map(|revision| (Kind::ControllerRevision, revision.metadata));
+    let orphans: Found = slices.chain(revisions).collect();
+    let all = [services, endpoints, maps, budgets, secrets, orphans].concat();
     let is_of_cluster = |metadata: &ObjectMeta| {
         let labels = metadata.labels.as_ref();
         labels

@@ -7,7 +7,7 @@ use api::condition::{
     has, reason, state,
 };
 use api::external::zalando::replica_service;
-use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase};
+use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase, Synchronous};
 use api::instance::{Binding, StorageStatus};
 use api::{HACluster, HAClusterStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -133,11 +133,21 @@ pub fn valid(
     let lock = lock.map(|rest| Duration::from_secs(u64::try_from(rest.max(1)).unwrap_or(1)));
     let moving = match (stalled, phase) {
         (Some(_), _) => Some(LATER),
+        // Patroni chooses one when the replicas have caught up, which nothing else tells of.
+        (None, Phase::Running) if lacks_standby(&status) => Some(SOON),
         (None, Phase::Running) => None,
         _ => Some(SOON),
     };
     let recheck = [edits.recheck, lock, moving].into_iter().flatten().min();
     Verdict { status, recheck }
+}
+
+/// Whether a replica is yet to be chosen that confirms writes.
+fn lacks_standby(status: &HAClusterStatus) -> bool {
+    let synchronous = status.synchronous.as_ref();
+    status.ready_replicas > Some(1)
+        && synchronous
+            .is_some_and(|found| found.mode != Synchronous::Off && found.standbys.is_empty())
 }
 
 /// The status while the spec, or what it needs, cannot be used: what runs goes on, nothing is changed.

@@ -220,6 +220,8 @@ impl World {
             | Kind::HACluster
             | Kind::Postgresql
             | Kind::Endpoints
+            | Kind::EndpointSlice
+            | Kind::ControllerRevision
             | Kind::PodDisruptionBudget => {}
         }
     }
