@@ -72,6 +72,8 @@ pub const ANNOTATION_CREDENTIALS: &str = "minidbaas.dev/credentials";
 pub const ANNOTATION_RESTART: &str = "minidbaas.dev/restart-settings";
 /// On the pod template: hash of the settings that replaced others with which the server could not start.
 pub const ANNOTATION_RETRY: &str = "minidbaas.dev/retried-settings";
+/// On a `postgresql`: when the Zalando operator was asked to look again, in seconds since 1970.
+pub const ANNOTATION_ASKED: &str = "minidbaas.dev/asked-again";
 /// On the binding Secret: the revision of the password in the database, as in the administrator's Secret. With an HACluster also
 /// on the Secret that the Zalando operator reads, and on the `postgresql`: the revision that the operator was told of.
 pub const ANNOTATION_REVISION: &str = "minidbaas.dev/revision";

@@ -14,7 +14,7 @@ pub mod source;
 mod status;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validate;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! `acid.zalan.do/v1`, the slices that are read, and the names of what the Zalando operator makes. The contract is of its versions
 //! 1.15 and 2.0: `docs/reference/cluster_manifest.md` and `pkg/apis/acid.zalan.do/v1` of github.com/zalando/postgres-operator.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,21 +57,20 @@ impl Postgresql {
 
     /// When somebody wrote the status last. Kubernetes keeps whole seconds.
     pub fn reported_at(&self) -> Option<&Time> {
-        self.written_at(|subresource, _| subresource == Some("status"))
+        self.written_at(|entry| entry.subresource.as_deref() == Some("status"))
     }
 
-    /// When this field manager changed something else last.
-    pub fn changed_at(&self, manager: &str) -> Option<&Time> {
-        self.written_at(|subresource, who| subresource.is_none() && who == manager)
+    /// When this field manager applied something else last.
+    pub fn applied_at(&self, manager: &str) -> Option<&Time> {
+        self.written_at(|entry| {
+            entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+        })
     }
 
-    fn written_at(&self, is_meant: impl Fn(Option<&str>, &str) -> bool) -> Option<&Time> {
+    fn written_at(&self, is_meant: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<&Time> {
         let entries = self.metadata.managed_fields.iter().flatten();
         entries
-            .filter(|entry| {
-                let manager = entry.manager.as_deref().unwrap_or_default();
-                is_meant(entry.subresource.as_deref(), manager)
-            })
+            .filter(|entry| is_meant(entry))
             .filter_map(|entry| entry.time.as_ref())
             .max_by_key(|time| time.0)
     }

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use api::HACluster;
 use api::external::zalando::Postgresql;
-use api::names::{ANNOTATION_REVISION, FIELD_MANAGER};
+use api::names::{ANNOTATION_ASKED, ANNOTATION_REVISION, FIELD_MANAGER};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::Observed;
-use crate::Write;
 use crate::build::postgresql::{Cluster, postgresql};
 use crate::difference::in_force;
 use crate::facts::{annotation, grows, seconds_since};
+use crate::{Kind, Write};
 
 /// The operator begins within a second; it may be busy with another cluster.
 const ANSWER_SECONDS: i64 = 15;
+/// What was asked while it did not run, it carries out when it starts, and says nothing if it said Running before. It does say
+/// something when it is asked again, which is done this often.
+const ASK_AGAIN_SECONDS: i64 = 30;
 /// Its own waits end after ten minutes (`pod_label_wait_timeout`, `resource_check_timeout`).
 const BUSY_SECONDS: i64 = 900;
 
@@ -136,8 +139,13 @@ pub fn plan(cluster: &Cluster<'_>, observed: &Observed, revision: &str, now: &Ti
     wanted.value["metadata"]["uid"] = json!(found.metadata.uid);
     let at_rest = matches!(delegate, Delegate::Done | Delegate::Failed);
     let now_edited = at_rest && !differing.is_empty() && !just_reported(found, now);
+    let write = if now_edited {
+        Some(Write::Apply(wanted))
+    } else {
+        ask_again(found, delegate, now)
+    };
     Edits {
-        write: now_edited.then_some(Write::Apply(wanted)),
+        write,
         pending: differing.iter().map(|part| part.name()).collect(),
         recheck: recheck(found, delegate, !differing.is_empty(), now),
         delegate,
@@ -146,7 +154,7 @@ pub fn plan(cluster: &Cluster<'_>, observed: &Observed, revision: &str, now: &Ti
 
 /// What the operator does about what it was told last.
 pub fn delegate(found: &Postgresql, now: &Time) -> Delegate {
-    let (changed, reported) = (found.changed_at(FIELD_MANAGER), found.reported_at());
+    let (changed, reported) = (found.applied_at(FIELD_MANAGER), found.reported_at());
     let told = reported.map(|time| time.0) >= changed.map(|time| time.0) && reported.is_some();
     if !told {
         return if seconds_since(changed, now) < ANSWER_SECONDS {
@@ -161,6 +169,17 @@ pub fn delegate(found: &Postgresql, now: &Time) -> Delegate {
         _ if seconds_since(reported, now) < BUSY_SECONDS => Delegate::Busy,
         _ => Delegate::Silent,
     }
+}
+
+/// A change that means nothing, so that the operator looks.
+fn ask_again(found: &Postgresql, delegate: Delegate, now: &Time) -> Option<Write> {
+    let asked = annotation(&found.metadata, ANNOTATION_ASKED);
+    let asked = asked.and_then(|asked| asked.parse::<i64>().ok());
+    let seconds = now.0.as_second();
+    let due = asked.is_none_or(|asked| seconds - asked >= ASK_AGAIN_SECONDS);
+    let change = json!({"metadata": {"annotations": {ANNOTATION_ASKED: seconds.to_string()}}});
+    (delegate == Delegate::Silent && due)
+        .then(|| Write::patch(Kind::Postgresql, &found.metadata, change))
 }
 
 /// Whether the operator says that it could not carry something out; its last warning tells what.
@@ -178,7 +197,7 @@ fn just_reported(found: &Postgresql, now: &Time) -> bool {
 fn recheck(found: &Postgresql, delegate: Delegate, edits: bool, now: &Time) -> Option<Duration> {
     match delegate {
         Delegate::Awaited => {
-            let waited = seconds_since(found.changed_at(FIELD_MANAGER), now);
+            let waited = seconds_since(found.applied_at(FIELD_MANAGER), now);
             Some(seconds(ANSWER_SECONDS - waited.min(ANSWER_SECONDS - 1)))
         }
         Delegate::Busy => Some(seconds(60)),

@@ -27,7 +27,7 @@ pub fn progress(
     let changed = observed
         .postgresql
         .as_ref()
-        .and_then(|found| found.changed_at(FIELD_MANAGER));
+        .and_then(|found| found.applied_at(FIELD_MANAGER));
     let message = if !edits.pending.is_empty() {
         let pending = edits.pending.join(", ");
         format!(

@@ -1,1 +1,9 @@
+//! The rules of clusters, tried on a small world with a Zalando operator and a Patroni that do as they are told.
 
+mod creation;
+mod edits;
+mod law;
+mod leaving;
+mod refusals;
+mod status;
+mod world;

@@ -6,4 +6,4 @@ mod leaving;
 mod refusals;
 mod restores;
 mod scenarios;
-mod world;
+pub(crate) mod world;
