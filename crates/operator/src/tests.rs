@@ -5,6 +5,7 @@ mod apply;
 mod backup;
 mod deploy;
 mod generated;
+mod ha_cluster;
 mod pass;
 mod restore;
 mod server;

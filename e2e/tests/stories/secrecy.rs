@@ -43,6 +43,9 @@ async fn passwords_are_in_secrets_and_nowhere_else() -> Result<()> {
                 passwords.push((format!("{}, {whose}", engine.name()), password));
             }
         }
+        for (whose, password) in clustered(&space).await? {
+            passwords.push((whose.to_owned(), password));
+        }
         until_seen(&space, &places).await?;
         let found = places.end(&space).await?;
         controls(&found)?;
@@ -76,9 +79,26 @@ async fn passwords_are_in_secrets_and_nowhere_else() -> Result<()> {
 /// A password of the user's own, another one than the generated, and a setting: both are changed by Jobs.
 async fn change(space: &Space, engine: Engine) -> Result<String> {
     let name = engine.name();
-    let reference = format!("{name}-chosen");
     let generated = secret(space, name, "password").await?;
-    // As random as the generated one, and another.
+    let chosen = own_password(space, name, &generated).await?;
+    space
+        .patch(
+            name,
+            json!({"credentialsSecret": {"name": format!("{name}-chosen")}}),
+        )
+        .await?;
+    space
+        .until("the binding has the chosen password", || async {
+            Ok(secret(space, name, "password").await? == chosen)
+        })
+        .await?;
+    space.until_settled(name).await?;
+    Ok(chosen)
+}
+
+/// A Secret `<name>-chosen` with another password, as random as the generated one.
+async fn own_password(space: &Space, name: &str, generated: &str) -> Result<String> {
+    let reference = format!("{name}-chosen");
     let chosen: String = generated.chars().rev().collect();
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": reference}, "type": "kubernetes.io/basic-auth",
@@ -88,15 +108,6 @@ async fn change(space: &Space, engine: Engine) -> Result<String> {
     space
         .kubectl(&["create", "-f", "-"], &object.to_string())
         .await?;
-    space
-        .patch(name, json!({"credentialsSecret": {"name": reference}}))
-        .await?;
-    space
-        .until("the binding has the chosen password", || async {
-            Ok(secret(space, name, "password").await? == chosen)
-        })
-        .await?;
-    space.until_settled(name).await?;
     Ok(chosen)
 }
 
@@ -164,6 +175,7 @@ fn controls(found: &Found) -> Result<()> {
             "accepts connections at postgresql.story-secrecy.svc",
         ),
         ("objects", "pg_hba.conf"),
+        ("objects", "numberOfInstances"),
         ("Events", PLANTED),
         ("Events", "accepts connections at mysql.story-secrecy.svc"),
         ("operator's log", "story-secrecy"),
@@ -207,5 +219,31 @@ async fn copied(space: &Space, engine: Engine) -> Result<[(&'static str, String)
             secret(space, &format!("{copy}-admin"), "admin-password").await?,
         ),
         ("user of the copy", secret(space, &copy, "password").await?),
+    ])
+}
+
+/// A cluster with a generated password, and then one of the user's own.
+async fn clustered(space: &Space) -> Result<[(&'static str, String); 2]> {
+    space.admit_zalando().await?;
+    let spec = json!({"engine": "postgresql", "replicas": 1, "storage": {"size": "1Gi"}});
+    space.apply_ha("cluster", spec).await?;
+    space.until_ha("cluster").await?;
+    let generated = secret(space, "cluster", "password").await?;
+    let chosen = own_password(space, "cluster", &generated).await?;
+    space
+        .patch_ha(
+            "cluster",
+            json!({"credentialsSecret": {"name": "cluster-chosen"}}),
+        )
+        .await?;
+    space
+        .until("the binding has the chosen password", || async {
+            Ok(secret(space, "cluster", "password").await? == chosen)
+        })
+        .await?;
+    space.until_ha("cluster").await?;
+    Ok([
+        ("the cluster, generated", generated),
+        ("the cluster, chosen", chosen),
     ])
 }

@@ -85,3 +85,26 @@ fn both_scopes_grant_the_same() {
         grants("namespaced/rbac.yaml")
     );
 }
+
+/// What users are asked to set in the Zalando operator is what the stories run with.
+#[test]
+fn the_zalando_operator_is_tested_as_users_are_asked_to_set_it() {
+    let values = &documents("zalando/values.yaml")[0];
+    let addon = documents("../e2e/cluster/addons/zalando/zalando.yaml");
+    let tested = addon
+        .iter()
+        .find(|document| document["kind"] == "OperatorConfiguration")
+        .unwrap();
+    let sections = [
+        ("configKubernetes", "kubernetes"),
+        ("configTeamsApi", "teams_api"),
+        ("configDebug", "debug"),
+    ];
+    assert_eq!(values.as_mapping().unwrap().len(), sections.len());
+    for (section, of_resource) in sections {
+        for (name, value) in values[section].as_mapping().unwrap() {
+            let found = &tested["configuration"][of_resource][name];
+            assert_eq!(found, value, "{section}.{name:?}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use e2e::audit::Mark;
 use e2e::{Cluster, Space};
 
 /// Objects in which no password may be; Secrets are the only others.
-const KINDS: &str = "dbinstances,pods,jobs,statefulsets,controllerrevisions,configmaps,services,networkpolicies,pvc";
+const KINDS: &str = "dbinstances,pods,jobs,statefulsets,controllerrevisions,configmaps,services,networkpolicies,pvc,haclusters,postgresqls,endpoints";
 
 /// What is found, by place.
 pub type Found = Vec<(&'static str, String)>;
