@@ -182,6 +182,8 @@ pub mod reason {
     pub const NO_PRIMARY: &str = "NoPrimary";
     /// Fewer replicas stream than were asked for.
     pub const REPLICAS_MISSING: &str = "ReplicasMissing";
+    /// All servers serve, and no replica confirms writes yet.
+    pub const NO_SYNCHRONOUS_STANDBY: &str = "NoSynchronousStandby";
     /// Another pod is the primary now.
     pub const FAILED_OVER: &str = "FailedOver";
     /// The Zalando operator has carried out what was asked, or is at it.

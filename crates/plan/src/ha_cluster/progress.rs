@@ -37,7 +37,8 @@ pub fn progress(
         "The new password is being changed in the database; the binding follows.".to_owned()
     } else if matches!(delegate, Delegate::Awaited | Delegate::Busy) {
         "The Zalando operator is carrying out the last change.".to_owned()
-    } else if !members.missing.is_empty()
+    } else if members.primary.is_some()
+        && !members.missing.is_empty()
         && seconds_since(changed, now) < START_SECONDS
         && members
             .missing
@@ -45,10 +46,7 @@ pub fn progress(
             .all(|name| is_newer(observed, name, changed))
     {
         // The operator says that it is done when the pods are asked for.
-        format!(
-            "Servers are starting after the last change: {}.",
-            members.missing.join(", ")
-        )
+        format!("Servers are starting: {}.", members.missing.join(", "))
     } else if members.pods > cluster.cr.spec.replicas {
         format!(
             "{} pods run; the Zalando operator removes what is too many.",

@@ -2,6 +2,7 @@
 
 use api::condition::{AVAILABLE, DELEGATED, READY, Statement, reason, state};
 use api::external::zalando::{Postgresql, replica_service};
+use api::ha_cluster::{Synchronous, SynchronousStatus};
 use api::names::host;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -33,15 +34,48 @@ pub fn address(cluster: &Cluster<'_>, service: &str) -> String {
     format!("{}:{PORT}", host(service, cluster.namespace))
 }
 
-/// Ready: a primary serves and all replicas stream.
+/// Why a cluster with a primary may lack replicas.
+#[derive(Clone, Copy)]
+pub enum Incomplete {
+    /// It has not been whole yet.
+    Starting,
+    /// A change is being carried out.
+    Changing,
+    /// It was whole.
+    Degraded,
+}
+
+impl Incomplete {
+    fn reason(self, degraded: &'static str) -> &'static str {
+        match self {
+            Incomplete::Starting => reason::PROVISIONING,
+            Incomplete::Changing => reason::UPDATING,
+            Incomplete::Degraded => degraded,
+        }
+    }
+}
+
+/// Whether writes are to be confirmed by a replica, and Patroni has not chosen one yet: then it would make none the primary.
+fn lacks_standby(members: &Members<'_>, synchronous: Option<&SynchronousStatus>) -> bool {
+    members.serving > 1
+        && synchronous
+            .is_some_and(|found| found.mode != Synchronous::Off && found.standbys.is_empty())
+}
+
+/// Ready: a primary serves, all replicas stream, and one can take its place.
 pub fn ready(
     cluster: &Cluster<'_>,
     members: &Members<'_>,
     available: bool,
-    moving: bool,
+    synchronous: Option<&SynchronousStatus>,
+    incomplete: Incomplete,
 ) -> Statement {
     let (serving, asked) = (members.serving, cluster.cr.spec.replicas);
-    let count = format!("{serving} of {asked} servers serve");
+    let count = if serving > asked {
+        format!("{serving} servers serve, {asked} are asked for")
+    } else {
+        format!("{serving} of {asked} servers serve")
+    };
     let (why, message) = match (&members.trouble, members.primary) {
         (Some(Trouble { reason, message }), _) => (*reason, format!("{count}. {message}")),
         (None, Some(_)) if !available => (
@@ -61,14 +95,16 @@ pub fn ready(
             ),
         ),
         (None, Some(primary)) if !members.missing.is_empty() => (
-            if moving {
-                reason::UPDATING
-            } else {
-                reason::REPLICAS_MISSING
-            },
+            incomplete.reason(reason::REPLICAS_MISSING),
             format!(
                 "{count}; not streaming from the primary {primary}: {}.",
                 members.missing.join(", ")
+            ),
+        ),
+        (None, Some(primary)) if lacks_standby(members, synchronous) => (
+            incomplete.reason(reason::NO_SYNCHRONOUS_STANDBY),
+            format!(
+                "{count}, but no replica confirms the writes of {primary} yet, and none would take its place. Patroni chooses one within moments."
             ),
         ),
         (None, Some(primary)) => {

@@ -7,7 +7,7 @@ use api::condition::{
     has, reason, state,
 };
 use api::external::zalando::replica_service;
-use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase, Synchronous};
+use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase};
 use api::instance::{Binding, StorageStatus};
 use api::{HACluster, HAClusterStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -18,7 +18,7 @@ use super::credentials::Credentials;
 use super::edits::{Delegate, Edits};
 use super::members::{Members, acquired_at, lock_rest, members, synchronous};
 use super::progress::progress;
-use super::statements::{address, delegated, is_idle, primary, ready, stalled};
+use super::statements::{Incomplete, address, delegated, is_idle, primary, ready, stalled};
 use super::storage::{claims, class_name, smallest, storage};
 use crate::build::postgresql::Cluster;
 use crate::{Invalid, Notice};
@@ -50,6 +50,11 @@ pub fn has_served(cr: &HACluster) -> bool {
     storage.is_some_and(|storage| storage.capacity.is_some())
 }
 
+/// Whether the cluster has not been whole yet.
+fn is_starting(cr: &HACluster) -> bool {
+    !has_served(cr) || before(cr).phase == Some(Phase::Provisioning)
+}
+
 /// The status of a cluster whose spec can be carried out.
 pub fn valid(
     cluster: &Cluster<'_>,
@@ -65,7 +70,6 @@ pub fn valid(
         delegate => delegate,
     };
     let available = members.primary.is_some() && (has_served(cr) || credentials.proved);
-    let whole = available && members.missing.is_empty();
     let progress = progress(
         cluster,
         observed,
@@ -74,10 +78,21 @@ pub fn valid(
         edits,
         delegate,
         now,
-    )
-    .filter(|_| has_served(cr) || whole);
+    );
+    let incomplete = match &progress {
+        _ if is_starting(cr) => Incomplete::Starting,
+        Some(_) => Incomplete::Changing,
+        None => Incomplete::Degraded,
+    };
+    let synchronous = synchronous(&observed.patroni);
     let mut statements = vec![
-        ready(cluster, members, available, progress.is_some()),
+        ready(
+            cluster,
+            members,
+            available,
+            synchronous.as_ref(),
+            incomplete,
+        ),
         primary(cluster, members, available),
         delegated(cluster, observed, delegate),
     ];
@@ -87,10 +102,12 @@ pub fn valid(
         statements.push(storage(cluster, &claims));
     }
     let is_ready = statements[0].status == "True";
+    let progress = progress.filter(|_| is_ready || !is_starting(cr));
     let stalled = stalled(members, &statements, delegate);
     let phase = match (is_ready, shown) {
         _ if available && progress.is_some() && stalled.is_none() => Phase::Updating,
         (true, _) => Phase::Running,
+        (false, true) if is_starting(cr) && stalled.is_none() => Phase::Provisioning,
         (false, true) => Phase::Degraded,
         (false, false) if stalled.is_some() => Phase::Failed,
         (false, false) => Phase::Provisioning,
@@ -133,21 +150,11 @@ pub fn valid(
     let lock = lock.map(|rest| Duration::from_secs(u64::try_from(rest.max(1)).unwrap_or(1)));
     let moving = match (stalled, phase) {
         (Some(_), _) => Some(LATER),
-        // Patroni chooses one when the replicas have caught up, which nothing else tells of.
-        (None, Phase::Running) if lacks_standby(&status) => Some(SOON),
         (None, Phase::Running) => None,
         _ => Some(SOON),
     };
     let recheck = [edits.recheck, lock, moving].into_iter().flatten().min();
     Verdict { status, recheck }
-}
-
-/// Whether a replica is yet to be chosen that confirms writes.
-fn lacks_standby(status: &HAClusterStatus) -> bool {
-    let synchronous = status.synchronous.as_ref();
-    status.ready_replicas > Some(1)
-        && synchronous
-            .is_some_and(|found| found.mode != Synchronous::Off && found.standbys.is_empty())
 }
 
 /// The status while the spec, or what it needs, cannot be used: what runs goes on, nothing is changed.

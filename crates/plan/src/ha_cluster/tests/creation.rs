@@ -92,6 +92,44 @@ fn it_is_ready_when_a_client_could_log_in_and_not_before() {
     insta::assert_yaml_snapshot!("serving", world.cr.status);
 }
 
+/// That replicas are yet to be made is no failure.
+#[test]
+fn it_is_provisioning_until_it_is_whole() {
+    let mut world = World::new(json!({}));
+    world.pass();
+    world.tick(1);
+    world.carried_out("Creating");
+    world.pods(1, 0);
+    world.confirm("");
+    world.pass();
+    world.logged_in();
+    let mut provisioning = |pods: i32| {
+        world.pods(pods, 0);
+        world.confirm("");
+        let plan = world.pass();
+        assert_eq!(world.said(AVAILABLE).0, "True");
+        assert_eq!(
+            (world.reason(READY), world.reason(RECONCILING)),
+            (reason::PROVISIONING.into(), reason::PROVISIONING.into())
+        );
+        let phase = world.cr.status.as_ref().unwrap().phase;
+        assert_eq!(phase, Some(HAClusterPhase::Provisioning));
+        assert!(!plan.notices.iter().any(|notice| notice.warning));
+    };
+    provisioning(1);
+    provisioning(2);
+    provisioning(3);
+    world.confirm("shop-1");
+    world.carried_out("Running");
+    world.settle();
+    assert_eq!(world.reason(READY), reason::RUNNING);
+    // From now on a replica that is not there is missing.
+    world.tick(200);
+    world.pods(2, 0);
+    world.pass();
+    assert_eq!(world.reason(READY), reason::REPLICAS_MISSING);
+}
+
 #[test]
 fn a_login_that_took_too_long_is_tried_anew() {
     let mut world = World::new(json!({}));

@@ -387,11 +387,7 @@ fn who_confirms_writes_is_what_patroni_has(
         .patroni
         .config
         .insert("config".into(), config.to_string());
-    world
-        .observed
-        .patroni
-        .sync
-        .insert("sync_standby".into(), standby.to_owned());
+    world.confirm(standby);
     let plan = world.pass();
     let found = world.cr.status.clone().unwrap().synchronous.unwrap();
     assert_eq!(
@@ -409,6 +405,39 @@ fn who_confirms_writes_is_what_patroni_has(
     assert_eq!(
         plan.requeue.unwrap().as_secs() <= 3,
         mode == Synchronous::Strict
+    );
+}
+
+/// Patroni makes none the primary that confirmed nothing, so the next failure would take the service down.
+#[rstest]
+#[case::synchronous(json!({}), reason::NO_SYNCHRONOUS_STANDBY)]
+#[case::one_server(json!({"replicas": 1}), reason::RUNNING)]
+#[case::replicas_may_lag(json!({"synchronous": "Off"}), reason::RUNNING)]
+fn a_cluster_is_ready_when_a_replica_could_take_over(#[case] spec: Value, #[case] why: &str) {
+    let mut world = World::serving(spec);
+    if world.cr.spec.synchronous == Synchronous::Off {
+        world.observed.patroni.config.clear();
+    }
+    world.confirm("");
+    let plan = world.pass();
+    assert_eq!(world.reason(READY), why);
+    assert_eq!(world.said(AVAILABLE).0, "True");
+    assert!(!plan.notices.iter().any(|notice| notice.warning));
+    world.confirm("shop-1");
+    world.pass();
+    assert_eq!(world.reason(READY), reason::RUNNING);
+}
+
+#[test]
+fn more_servers_than_asked_for_are_counted_as_such() {
+    let mut world = World::serving(json!({}));
+    world.change(json!({"replicas": 2}));
+    world.pass();
+    let (status, _, message) = world.said(READY);
+    assert_eq!(status, "True");
+    assert!(
+        message.starts_with("3 servers serve, 2 are asked for: the primary shop-0"),
+        "{message}"
     );
 }
 

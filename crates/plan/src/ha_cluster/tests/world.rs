@@ -306,6 +306,12 @@ impl World {
         self.renew();
     }
 
+    /// These replicas confirm writes.
+    pub fn confirm(&mut self, standbys: &str) {
+        let sync = &mut self.observed.patroni.sync;
+        sync.insert("sync_standby".to_owned(), standbys.to_owned());
+    }
+
     fn renew(&mut self) {
         let leader = &mut self.observed.patroni.leader;
         if !leader.is_empty() {
