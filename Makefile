@@ -21,8 +21,9 @@ test: ## everything that must hold: format, lints, unit tests, and the stories o
 	@$(say) "5/5 stories that crash the node and kill the operator, one after another"
 	cargo test -p e2e --test faults -- --test-threads=1
 
-test-soak: cluster ## the long forms of stories: twenty backups and restores by each method and engine, five idle minutes
+test-soak: cluster ## the long forms of stories: backups and restores twenty times, failovers ten times, five idle minutes
 	E2E_BACKUP_CYCLES=20 cargo test -p e2e --test stories backups:: -- --nocapture
+	E2E_FAILOVERS=10 cargo test -p e2e --test stories ha_failover -- --nocapture
 	E2E_IDLE_MINUTES=5 cargo test -p e2e --test faults idle -- --test-threads=1 --nocapture
 
 generate: ## write the CRDs and the engine catalog anew from the code
