@@ -1,6 +1,5 @@
 //! Backups and restores of a story's namespace, and what they must not leave behind.
 
-use std::fmt::Debug;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,11 +8,10 @@ use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotContent};
 use api::restore::RestorePhase;
 use api::{DatabaseBackup, DatabaseRestore};
 use kube::Api;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::kstatus::Reported;
 use crate::space::PATIENCE;
+use crate::waits::until_says;
 use crate::{Space, kstatus};
 
 impl Space {
@@ -218,27 +216,4 @@ impl Space {
         );
         Ok(backup)
     }
-}
-
-async fn until_says<K>(
-    space: &Space,
-    resources: &Api<K>,
-    name: &str,
-    type_: &str,
-    status: &str,
-    reason: &str,
-) -> Result<String>
-where
-    K: Reported + Clone + Debug + DeserializeOwned,
-{
-    let what = format!("{name} says {type_}={status} {reason}");
-    let says = || async {
-        let resource = resources.get(name).await?;
-        let condition = kstatus::condition(&resource, type_);
-        Ok(condition.is_some_and(|c| c.status == status && c.reason == reason))
-    };
-    space.until(&what, says).await?;
-    let resource = resources.get(name).await?;
-    let condition = kstatus::condition(&resource, type_);
-    Ok(condition.map(|c| c.message.clone()).unwrap_or_default())
 }

@@ -86,6 +86,15 @@ impl<'a> Database<'a> {
         }
     }
 
+    /// Waits out a crash of the node, with which the client's pod has crashed too; its status may be of before the crash.
+    pub async fn works_again(&self) -> Result<()> {
+        self.space
+            .until("the client works again", || async {
+                Ok(self.sql("SELECT 1").await.is_ok())
+            })
+            .await
+    }
+
     /// Waits until the Service leads to the server: nodes follow the pod's readiness within about a second.
     pub async fn reached(&self) -> Result<()> {
         self.space

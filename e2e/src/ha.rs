@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::client::secret;
 use crate::cluster::run;
-use crate::{Database, Space, kstatus};
+use crate::waits::{until_at_rest, until_says};
+use crate::{Database, Space};
 
 impl Space {
     /// The clusters of the namespace.
@@ -48,14 +49,7 @@ impl Space {
 
     /// Waits until the status speaks of the present spec, all servers serve and nothing is under way or stalled.
     pub async fn until_ha(&self, name: &str) -> Result<HACluster> {
-        self.until(&format!("{name} is Ready and at rest"), || async {
-            let cluster = self.ha_clusters().get(name).await?;
-            Ok(kstatus::is_current(&cluster)
-                && kstatus::at_rest(&cluster)
-                && kstatus::condition(&cluster, "Ready").is_some_and(|c| c.status == "True"))
-        })
-        .await?;
-        Ok(self.ha_clusters().get(name).await?)
+        until_at_rest(self, &self.ha_clusters(), name).await
     }
 
     /// Waits until a condition has this status and reason, for the present spec; returns its message.
@@ -66,17 +60,7 @@ impl Space {
         status: &str,
         reason: &str,
     ) -> Result<String> {
-        let what = format!("{name} has the condition {type_}={status} {reason}");
-        self.until(&what, || async {
-            let cluster = self.ha_clusters().get(name).await?;
-            let condition = kstatus::condition(&cluster, type_);
-            Ok(kstatus::is_current(&cluster)
-                && condition.is_some_and(|c| c.status == status && c.reason == reason))
-        })
-        .await?;
-        let cluster = self.ha_clusters().get(name).await?;
-        let condition = kstatus::condition(&cluster, type_);
-        Ok(condition.map(|c| c.message.clone()).unwrap_or_default())
+        until_says(self, &self.ha_clusters(), name, type_, status, reason).await
     }
 
     /// Pods of a cluster by name, each with its role; "" before it has one.

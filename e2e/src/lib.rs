@@ -7,9 +7,10 @@ pub mod cluster;
 pub mod ha;
 pub mod kstatus;
 pub mod space;
+mod waits;
 pub mod writer;
 
 pub use client::Database;
 pub use cluster::Cluster;
 pub use space::Space;
-pub use writer::Writer;
+pub use writer::{Writer, none_lost};

@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::waits::{until_at_rest, until_says};
 use crate::{Cluster, kstatus};
 
 /// How long anything may take before a story gives up. A bound for a wait, not a claim about speed.
@@ -201,14 +202,7 @@ impl Space {
 
     /// Waits until the status speaks of the present spec, Ready is true and nothing is under way or stalled.
     pub async fn until_settled(&self, name: &str) -> Result<DatabaseInstance> {
-        self.until(&format!("{name} is Ready and at rest"), || async {
-            let instance = self.instances().get(name).await?;
-            Ok(kstatus::is_current(&instance)
-                && kstatus::at_rest(&instance)
-                && kstatus::condition(&instance, "Ready").is_some_and(|c| c.status == "True"))
-        })
-        .await?;
-        Ok(self.instances().get(name).await?)
+        until_at_rest(self, &self.instances(), name).await
     }
 
     /// Waits until a condition has this status and reason, for the present spec; returns its message.
@@ -219,20 +213,7 @@ impl Space {
         status: &str,
         reason: &str,
     ) -> Result<String> {
-        self.until(
-            &format!("{name} has the condition {type_}={status} {reason}"),
-            || async {
-                let instance = self.instances().get(name).await?;
-                let condition = kstatus::condition(&instance, type_);
-                Ok(kstatus::is_current(&instance)
-                    && condition.is_some_and(|c| c.status == status && c.reason == reason))
-            },
-        )
-        .await?;
-        let instance = self.instances().get(name).await?;
-        Ok(kstatus::condition(&instance, type_)
-            .map(|condition| condition.message.clone())
-            .unwrap_or_default())
+        until_says(self, &self.instances(), name, type_, status, reason).await
     }
 
     /// Every status in the namespace keeps the contract.

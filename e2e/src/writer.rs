@@ -1,10 +1,11 @@
 //! A client that inserts 1, 2, 3, ... one after another, and what the server acknowledged of it, kept outside the cluster.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -77,6 +78,27 @@ impl Writer {
         let rows = self.acknowledged.lock();
         rows.unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Checks that each acknowledged row is in the table, once; says how many there are.
+pub async fn none_lost(
+    what: &str,
+    database: &Database<'_>,
+    table: &str,
+    acknowledged: &[u64],
+) -> Result<()> {
+    let rows = database.sql(&format!("SELECT n FROM {table}")).await?;
+    let found: Vec<u64> = rows.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let set: BTreeSet<u64> = found.iter().copied().collect();
+    ensure!(set.len() == found.len(), "{what}: a row is there twice");
+    let lost: Vec<&u64> = acknowledged.iter().filter(|n| !set.contains(n)).collect();
+    let (count, found) = (acknowledged.len(), found.len());
+    ensure!(
+        lost.is_empty(),
+        "{what}: of {count} acknowledged rows these are lost: {lost:?}"
+    );
+    eprintln!("{what}: {count} rows acknowledged, {found} found, 0 lost");
+    Ok(())
 }
 
 /// Only whole lines count: the last one may be cut off.

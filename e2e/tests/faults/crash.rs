@@ -1,12 +1,11 @@
 //! The node loses its power while databases are written to and while others start for the first time.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use api::Engine;
 use e2e::space::story;
-use e2e::{Database, Space, Writer, cluster};
+use e2e::{Database, Space, Writer, cluster, none_lost};
 use serde_json::json;
 
 /// Rows that each writer has got acknowledged at least.
@@ -128,25 +127,8 @@ async fn restarted(space: &Space, engine: Engine, before: &str) -> Result<()> {
 async fn all_rows_are_there(space: &Space, engine: Engine, acknowledged: &[u64]) -> Result<()> {
     ensure!(acknowledged.len() >= ROWS, "the writer was not at work");
     let database = connected(space, engine, &kept(engine)).await?;
-    let rows = database.sql("SELECT n FROM kept").await?;
-    let found: Vec<u64> = rows.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let set: BTreeSet<u64> = found.iter().copied().collect();
-    ensure!(set.len() == found.len(), "a row is there twice");
-    let lost: Vec<&u64> = acknowledged.iter().filter(|n| !set.contains(n)).collect();
-    ensure!(
-        lost.is_empty(),
-        "{}: {} of {} acknowledged rows are lost: {lost:?}",
-        engine.name(),
-        lost.len(),
-        acknowledged.len()
-    );
-    eprintln!(
-        "crash: {}: {} rows acknowledged, {} found",
-        engine.name(),
-        acknowledged.len(),
-        found.len()
-    );
-    Ok(())
+    let what = format!("crash: {}", engine.name());
+    none_lost(&what, &database, "kept", acknowledged).await
 }
 
 async fn is_usable(space: &Space, engine: Engine) -> Result<()> {
@@ -158,13 +140,8 @@ async fn is_usable(space: &Space, engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// The client's pod has crashed too, and its status may be of before the crash.
 async fn connected<'a>(space: &'a Space, engine: Engine, name: &str) -> Result<Database<'a>> {
     let database = Database::bound(space, engine, name).await?;
-    space
-        .until("the client works again", || async {
-            Ok(database.sql("SELECT 1").await.is_ok())
-        })
-        .await?;
+    database.works_again().await?;
     Ok(database)
 }

@@ -1,11 +1,10 @@
 //! The node loses its power under a cluster of three that is written to: it comes back by itself, with every acknowledged row.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use e2e::space::story;
-use e2e::{Database, Space, Writer, cluster};
+use e2e::{Database, Space, Writer, cluster, none_lost};
 use serde_json::json;
 
 const NAME: &str = "shop";
@@ -50,7 +49,9 @@ async fn a_cluster_is_back_by_itself_after_a_crash_of_the_node() -> Result<()> {
         );
         let acknowledged = writer.acknowledged();
         drop(writer);
-        all_there(&space, &acknowledged).await
+        let primary = Database::primary(&space, NAME).await?;
+        primary.works_again().await?;
+        none_lost("ha_crash", &primary, "t", &acknowledged).await
     })
     .await
 }
@@ -65,27 +66,4 @@ async fn containers(space: &Space) -> Result<Vec<String>> {
         containers.extend((!container.is_empty()).then_some(container));
     }
     Ok(containers)
-}
-
-async fn all_there(space: &Space, acknowledged: &[u64]) -> Result<()> {
-    let primary = Database::primary(space, NAME).await?;
-    space
-        .until("the client works again", || async {
-            Ok(primary.sql("SELECT 1").await.is_ok())
-        })
-        .await?;
-    let rows = primary.sql("SELECT n FROM t").await?;
-    let found: BTreeSet<u64> = rows.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let lost: Vec<&u64> = acknowledged.iter().filter(|n| !found.contains(n)).collect();
-    ensure!(
-        lost.is_empty(),
-        "{} acknowledged rows are lost: {lost:?}",
-        lost.len()
-    );
-    eprintln!(
-        "ha_crash: {} rows acknowledged, {} found",
-        acknowledged.len(),
-        found.len()
-    );
-    Ok(())
 }

@@ -1,7 +1,6 @@
 //! A primary that is deleted, whose PostgreSQL is killed, or whose processes are frozen: another one serves, or the same again; the
 //! former one rejoins; the status and the Events say it; and no row that was acknowledged is lost. `E2E_FAILOVERS` repeats each.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use api::HACluster;
 use e2e::ha::signal;
 use e2e::space::story;
-use e2e::{Database, Space, Writer};
+use e2e::{Database, Space, Writer, none_lost};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
@@ -49,7 +48,9 @@ async fn a_primary_that_fails_is_replaced_and_no_acknowledged_row_is_lost() -> R
         }
         let acknowledged = writer.acknowledged();
         drop(writer);
-        all_there(&space, &acknowledged).await?;
+        let primary = Database::primary(&space, NAME).await?;
+        primary.reached().await?;
+        none_lost("figures", &primary, "t", &acknowledged).await?;
         for (end, mut times) in pauses {
             times.sort_by(f64::total_cmp);
             let (least, most) = (times[0], times[times.len() - 1]);
@@ -173,27 +174,6 @@ async fn told(space: &Space, words: &str) -> Result<()> {
                 .any(|event| event.message.as_deref() == Some(words)))
         })
         .await
-}
-
-async fn all_there(space: &Space, acknowledged: &[u64]) -> Result<()> {
-    let primary = Database::primary(space, NAME).await?;
-    primary.reached().await?;
-    let rows = primary.sql("SELECT n FROM t").await?;
-    let found: Vec<u64> = rows.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let set: BTreeSet<u64> = found.iter().copied().collect();
-    ensure!(set.len() == found.len(), "a row is there twice");
-    let lost: Vec<&u64> = acknowledged.iter().filter(|n| !set.contains(n)).collect();
-    ensure!(
-        lost.is_empty(),
-        "{} acknowledged rows are lost: {lost:?}",
-        lost.len()
-    );
-    eprintln!(
-        "figures: {} rows acknowledged, {} found, 0 lost",
-        acknowledged.len(),
-        found.len()
-    );
-    Ok(())
 }
 
 /// When a pod gets the primary's role, and when the status says so, both seen by a watch.

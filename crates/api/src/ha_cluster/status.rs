@@ -15,8 +15,9 @@ pub struct HAClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready: a primary serves and all replicas stream. Available: a primary serves. Delegated: the Zalando operator acts, and
-    /// its settings do no harm. StorageReady: the volumes are as large as asked. Reconciling and Stalled: only while true.
+    /// Ready: a primary serves, all replicas stream, and one can take its place. Available: a primary serves. Delegated: the
+    /// Zalando operator acts, and its settings do no harm. StorageReady: the volumes are as large as asked. Reconciling and
+    /// Stalled: only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -78,7 +79,7 @@ pub struct HAClusterStatus {
 pub enum HAClusterPhase {
     /// Nothing was made: the spec cannot be carried out as it stands.
     Pending,
-    /// The first start is under way.
+    /// The first start is under way, until all servers serve.
     Provisioning,
     /// A primary serves and all replicas stream.
     Running,
