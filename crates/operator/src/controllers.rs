@@ -7,6 +7,7 @@ pub mod instance;
 mod origin;
 mod reader;
 pub mod restore;
+mod zalando;
 
 use std::collections::HashMap;
 use std::fmt::Debug;

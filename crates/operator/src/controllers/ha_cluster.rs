@@ -1,12 +1,9 @@
 //! `HACluster`: what brings a pass, and what a pass reads. The rules are in `plan::ha_cluster`.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use api::external::zalando::{
-    APPLICATION, DEFINITION, LABEL_APPLICATION, LABEL_CLUSTER, OperatorConfiguration, Postgresql,
-    SYSTEM_USERS, patroni, replica_service, secret,
+    APPLICATION, DEFINITION, LABEL_APPLICATION, LABEL_CLUSTER, Postgresql, secret,
 };
 use api::instance::DeletionPolicy;
 use api::names::{
@@ -14,31 +11,26 @@ use api::names::{
 };
 use api::{HACluster, HAClusterStatus};
 use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
-};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, watcher};
-use plan::ha_cluster::{self, Observed, Patroni, Served};
+use plan::Plan;
+use plan::ha_cluster::{self, Observed};
 use plan::instance::Class;
-use plan::{Kind, Plan};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::fresh::fresh;
 use super::reader::{Reader, catalog, class, get_global};
-use crate::context::{Context, call};
+use super::zalando::{left, records, served, services, settings};
+use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
 
@@ -267,159 +259,4 @@ impl Reconciled for HACluster {
             context.metrics.failed_over(namespace, self.name_any());
         }
     }
-}
-
-/// What the installed definition of `postgresql` allows. The definition is large, and read again only when it is another one.
-async fn served(context: &Context) -> Result<Served, Error> {
-    type Definition = PartialObjectMeta<CustomResourceDefinition>;
-    let Some(found) = get_global::<Definition>(context, DEFINITION).await? else {
-        return Ok(Served::Missing);
-    };
-    let key = (
-        found.uid().unwrap_or_default(),
-        found.metadata.generation.unwrap_or_default(),
-    );
-    if let Some(versions) = context.served(&key) {
-        return Ok(Served::Versions(versions));
-    }
-    let definition = get_global::<CustomResourceDefinition>(context, DEFINITION).await?;
-    let versions = definition
-        .as_ref()
-        .map(ha_cluster::versions)
-        .unwrap_or_default();
-    context.remember_served(key, versions.clone());
-    Ok(Served::Versions(versions))
-}
-
-/// The Zalando operator's settings, where it has them in a resource and they may be read.
-async fn settings(context: &Context) -> Result<Vec<OperatorConfiguration>, Error> {
-    let all: Api<OperatorConfiguration> = Api::all(context.client.clone());
-    let parameters = ListParams::default();
-    match call(
-        "list",
-        "OperatorConfiguration",
-        "all",
-        all.list(&parameters),
-    )
-    .await
-    {
-        Ok(listed) => Ok(listed.items),
-        Err(error) if error.is_missing() || error.is_forbidden() => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Annotations of an object; none if it is not there.
-async fn annotations<K>(
-    reader: &Reader<'_>,
-    name: &str,
-) -> Result<Option<BTreeMap<String, String>>, Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
-    let found = reader.get::<PartialObjectMeta<K>>(name).await?;
-    Ok(found.map(|found| found.metadata.annotations.unwrap_or_default()))
-}
-
-/// Patroni keeps its records in Endpoints or in ConfigMaps, as the Zalando operator is set (`kubernetes_use_configmaps`). With
-/// Endpoints, the leader's are those of the primary's Service.
-async fn records(reader: &Reader<'_>, name: &str) -> Result<Patroni, Error> {
-    let (config, sync) = (patroni(name, "config"), patroni(name, "sync"));
-    let (leader, of_config, of_sync) = futures::try_join!(
-        annotations::<Endpoints>(reader, name),
-        annotations::<Endpoints>(reader, &config),
-        annotations::<Endpoints>(reader, &sync),
-    )?;
-    if let Some(config) = of_config.filter(|config| !config.is_empty()) {
-        return Ok(Patroni {
-            leader: leader.unwrap_or_default(),
-            config,
-            sync: of_sync.unwrap_or_default(),
-        });
-    }
-    let leader = patroni(name, "leader");
-    let (leader, config, sync) = futures::try_join!(
-        annotations::<ConfigMap>(reader, &leader),
-        annotations::<ConfigMap>(reader, &config),
-        annotations::<ConfigMap>(reader, &sync),
-    )?;
-    Ok(Patroni {
-        leader: leader.unwrap_or_default(),
-        config: config.unwrap_or_default(),
-        sync: sync.unwrap_or_default(),
-    })
-}
-
-type Found = Vec<(Kind, ObjectMeta)>;
-
-/// The metadata of those of these objects that are there.
-async fn metadata<K>(reader: &Reader<'_>, kind: Kind, names: &[String]) -> Result<Found, Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
-    let found = names
-        .iter()
-        .map(|name| reader.get::<PartialObjectMeta<K>>(name));
-    let found = futures::future::try_join_all(found).await?;
-    Ok(found
-        .into_iter()
-        .flatten()
-        .map(|found| (kind, found.metadata))
-        .collect())
-}
-
-async fn services(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
-    let names = [name.to_owned(), replica_service(name)];
-    metadata::<Service>(reader, Kind::Service, &names).await
-}
-
-/// What the Zalando operator, Patroni and nobody else has made under the names of this cluster, and left.
-async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
-    let records = ["config", "leader", "sync", "failover"].map(|what| patroni(name, what));
-    let services = [
-        name.to_owned(),
-        replica_service(name),
-        patroni(name, "config"),
-    ];
-    let endpoints = [&[name.to_owned()], records.as_slice()].concat();
-    let budgets = [
-        format!("postgres-{name}-pdb"),
-        format!("postgres-{name}-critical-op-pdb"),
-    ];
-    let secrets = SYSTEM_USERS.map(|user| secret(user, name));
-    // These are orphaned by the operator, and have names of their own.
-    let of_cluster = format!("{LABEL_APPLICATION}={APPLICATION},{LABEL_CLUSTER}={name}");
-    let (services, endpoints, maps, budgets, secrets, slices, revisions) = futures::try_join!(
-        metadata::<Service>(reader, Kind::Service, &services),
-        metadata::<Endpoints>(reader, Kind::Endpoints, &endpoints),
-        metadata::<ConfigMap>(reader, Kind::ConfigMap, &records),
-        metadata::<PodDisruptionBudget>(reader, Kind::PodDisruptionBudget, &budgets),
-        metadata::<Secret>(reader, Kind::Secret, &secrets),
-        reader.list::<PartialObjectMeta<EndpointSlice>>(&of_cluster),
-        reader.list::<PartialObjectMeta<ControllerRevision>>(&of_cluster),
-    )?;
-    let slices = slices
-        .into_iter()
-        .map(|slice| (Kind::EndpointSlice, slice.metadata));
-    let revisions = revisions
-        .into_iter()
-        .map(|revision| (Kind::ControllerRevision, revision.metadata));
-    let orphans: Found = slices.chain(revisions).collect();
-    let all = [services, endpoints, maps, budgets, secrets, orphans].concat();
-    let is_of_cluster = |metadata: &ObjectMeta| {
-        let labels = metadata.labels.as_ref();
-        labels
-            .and_then(|labels| labels.get(LABEL_CLUSTER))
-            .is_some_and(|found| found == name)
-    };
-    Ok(all
-        .into_iter()
-        .filter(|(_, metadata)| is_of_cluster(metadata))
-        .collect())
 }

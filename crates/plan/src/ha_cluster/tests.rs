@@ -1,6 +1,7 @@
 //! The rules of clusters, tried on a small world with a Zalando operator and a Patroni that do as they are told.
 
 mod creation;
+mod delegate;
 mod edits;
 mod law;
 mod leaving;

@@ -1,12 +1,11 @@
 //! What is said of a cluster follows from pods and Patroni's records, whatever the Zalando operator says.
 
-use api::condition::{AVAILABLE, DELEGATED, READY, RECONCILING, STALLED, STORAGE_READY, reason};
+use api::condition::{AVAILABLE, READY, RECONCILING, STALLED, STORAGE_READY, reason};
 use api::ha_cluster::{HAClusterPhase, Synchronous};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::world::{World, kinds};
-use crate::Kind;
+use super::world::World;
 
 #[test]
 fn a_failover_is_told_of_once_with_both_names() {
@@ -201,122 +200,6 @@ fn pods_that_may_not_be_made_are_told_of(
         world.said(READY).2.contains(words),
         "{}",
         world.said(READY).2
-    );
-}
-
-#[test]
-fn an_operator_that_does_not_act_is_told_of() {
-    let mut world = World::new(json!({}));
-    let plan = world.pass();
-    assert_eq!(plan.requeue.unwrap().as_secs(), 3);
-    world.tick(14);
-    world.pass();
-    assert_eq!(
-        (world.reason(STALLED), world.said(DELEGATED).0),
-        (String::new(), "True".into())
-    );
-    world.tick(1);
-    world.pass();
-    assert_eq!(
-        world.reason(STALLED),
-        reason::POSTGRES_OPERATOR_NOT_RESPONDING
-    );
-    assert_eq!(world.said(DELEGATED).0, "False");
-    // Of what it carries out when it starts it says nothing, unless it is asked again.
-    assert_eq!(world.pass().writes, vec![]);
-    world.tick(29);
-    assert_eq!(world.pass().writes, vec![]);
-    world.tick(1);
-    let plan = world.pass();
-    assert_eq!(kinds(&plan.writes), [("patch", Some(Kind::Postgresql))]);
-    let silent = reason::POSTGRES_OPERATOR_NOT_RESPONDING;
-    assert_eq!(world.reason(STALLED), silent, "asking is no answer");
-    world.carried_out("Creating");
-    world.pass();
-    assert_eq!(world.reason(STALLED), "");
-    assert_eq!(world.said(DELEGATED).0, "True");
-}
-
-#[rstest]
-#[case::with_nothing_to_wait_for(true, 180)]
-#[case::for_longer_than_it_ever_waits(false, 900)]
-fn an_operator_that_fell_silent_in_its_work_is_told_of(#[case] whole: bool, #[case] seconds: i64) {
-    let mut world = World::serving(json!({}));
-    world.carried_out("Updating");
-    if !whole {
-        world.observed.pods.pop();
-    }
-    world.tick(seconds - 1);
-    world.pass();
-    assert_eq!(world.reason(STALLED), "");
-    world.tick(1);
-    world.pass();
-    assert_eq!(
-        world.reason(STALLED),
-        reason::POSTGRES_OPERATOR_NOT_RESPONDING
-    );
-    assert_eq!(world.said(AVAILABLE).0, "True");
-}
-
-#[rstest]
-#[case("CreateFailed")]
-#[case("UpdateFailed")]
-#[case("SyncFailed")]
-#[case("Invalid")]
-fn what_the_operator_failed_at_is_told_in_its_words(#[case] word: &str) {
-    let mut world = World::serving(json!({}));
-    world.carried_out(word);
-    world.observed.said = Some("could not update cluster: no such thing".to_owned());
-    world.pass();
-    let (_, why, message) = world.said(STALLED);
-    assert_eq!(why, reason::POSTGRES_OPERATOR_FAILED);
-    assert!(
-        message.contains(word) && message.contains("no such thing"),
-        "{message}"
-    );
-    assert_eq!(world.said(READY).0, "True", "all servers serve");
-}
-
-#[test]
-fn a_bare_word_is_understood_too() {
-    let mut world = World::serving(json!({}));
-    world.observed.postgresql.as_mut().unwrap().status = json!("Running");
-    assert_eq!(world.settle().writes, vec![]);
-}
-
-#[rstest]
-#[case(json!({"debug": {}}), "")]
-#[case(json!({}), "debug.enable_database_access")]
-#[case(json!({"debug": {"enable_database_access": false}}), "debug.enable_database_access")]
-#[case(json!({"debug": {}, "kubernetes": {"secret_name_template": "{username}"}}), "kubernetes.secret_name_template")]
-#[case(json!({"debug": {}, "kubernetes": {"cluster_labels": {"application": "pg"}}}), "kubernetes.cluster_labels")]
-#[case(json!({"debug": {}, "kubernetes": {"cluster_name_label": "cluster-name", "pod_role_label": "role"}}), "kubernetes.pod_role_label")]
-#[case(json!({"debug": {}, "kubernetes": {"persistent_volume_claim_retention_policy": {"when_scaled": "delete"}}}), "when_scaled")]
-#[case(json!({"debug": {}, "kubernetes": {"storage_resize_mode": "off"}}), "kubernetes.storage_resize_mode")]
-#[case(json!({"debug": {}, "max_instances": 2}), "max_instances")]
-#[case(json!({"debug": {}, "max_instances": -1, "min_instances": 5}), "min_instances")]
-fn harmful_settings_are_named(#[case] settings: Value, #[case] named: &str) {
-    let mut world = World::serving(json!({}));
-    let found = json!({"metadata": {"name": "zalando", "namespace": "operators"}, "configuration": settings});
-    world.observed.settings = vec![serde_json::from_value(found).unwrap()];
-    let plan = world.pass();
-    let (status, why, message) = world.said(DELEGATED);
-    if named.is_empty() {
-        assert_eq!(status, "True");
-        return;
-    }
-    assert_eq!(
-        (status.as_str(), why.as_str()),
-        ("False", reason::HARMFUL_SETTING)
-    );
-    assert!(
-        message.contains(named) && message.contains("operators/zalando"),
-        "{message}"
-    );
-    assert!(plan.notices.iter().any(|notice| notice.warning));
-    assert_eq!(
-        (world.said(READY).0.as_str(), world.reason(STALLED)),
-        ("True", String::new())
     );
 }
 
