@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::Observed;
 use super::credentials::Credentials;
 use super::edits::{Delegate, Edits};
-use super::members::{Members, acquired_at, lock_rest, members, synchronous};
+use super::members::{self, Members, acquired_at, members, synchronous};
 use super::progress::progress;
 use super::statements::{Incomplete, address, delegated, is_idle, primary, ready, stalled};
 use super::storage::{claims, class_name, smallest, storage};
@@ -112,19 +112,12 @@ pub fn valid(
         (false, false) if stalled.is_some() => Phase::Failed,
         (false, false) => Phase::Provisioning,
     };
-    match (stalled.clone(), progress) {
-        (Some((why, message)), _) => statements.push(state(STALLED, "True", why, message)),
-        (None, Some((why, message))) => statements.push(state(RECONCILING, "True", why, message)),
-        (None, None) if is_ready => {}
-        (None, None) => {
-            let ready = statements[0].clone();
-            statements.push(Statement {
-                type_: RECONCILING,
-                status: "True",
-                ..ready
-            });
-        }
-    }
+    let recheck = [
+        edits.recheck,
+        lock_rest(members, observed, now),
+        look_again(stalled.is_some(), phase),
+    ];
+    statements.extend(besides(&statements[0], stalled, progress));
     let status = HAClusterStatus {
         phase: Some(phase),
         version: Some(cluster.version.clone()),
@@ -144,17 +137,46 @@ pub fn valid(
         }),
         ..finish(cr, observed, members, available, &statements, now)
     };
-    let lock = members
+    Verdict {
+        status,
+        recheck: recheck.into_iter().flatten().min(),
+    }
+}
+
+/// What is said besides: that it takes a person, or goes on by itself; nothing when all is well.
+fn besides(
+    ready: &Statement,
+    stalled: Option<(&'static str, String)>,
+    progress: Option<(&'static str, String)>,
+) -> Option<Statement> {
+    match (stalled, progress) {
+        (Some((why, message)), _) => Some(state(STALLED, "True", why, message)),
+        (None, Some((why, message))) => Some(state(RECONCILING, "True", why, message)),
+        (None, None) if ready.status == "True" => None,
+        (None, None) => Some(state(
+            RECONCILING,
+            "True",
+            ready.reason,
+            ready.message.clone(),
+        )),
+    }
+}
+
+/// When a primary that falls silent now is one no more, of which nothing else tells.
+fn lock_rest(members: &Members<'_>, observed: &Observed, now: &Time) -> Option<Duration> {
+    let rest = members
         .primary
-        .and_then(|_| lock_rest(&observed.patroni, now));
-    let lock = lock.map(|rest| Duration::from_secs(u64::try_from(rest.max(1)).unwrap_or(1)));
-    let moving = match (stalled, phase) {
-        (Some(_), _) => Some(LATER),
-        (None, Phase::Running) => None,
-        _ => Some(SOON),
-    };
-    let recheck = [edits.recheck, lock, moving].into_iter().flatten().min();
-    Verdict { status, recheck }
+        .and_then(|_| members::lock_rest(&observed.patroni, now))?;
+    Some(Duration::from_secs(u64::try_from(rest.max(1)).unwrap_or(1)))
+}
+
+/// When to look again at what is not watched.
+fn look_again(is_stalled: bool, phase: Phase) -> Option<Duration> {
+    match (is_stalled, phase) {
+        (true, _) => Some(LATER),
+        (false, Phase::Running) => None,
+        (false, _) => Some(SOON),
+    }
 }
 
 /// The status while the spec, or what it needs, cannot be used: what runs goes on, nothing is changed.
