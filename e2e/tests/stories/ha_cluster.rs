@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use api::Engine;
 use e2e::audit::{Mark, Request};
 use e2e::client::secret;
 use e2e::cluster::root;
@@ -102,9 +103,14 @@ async fn serves(space: &Space) -> Result<()> {
         addresses.insert(replicas.sql("SELECT inet_server_addr()").await?);
     }
     ensure!(addresses.len() == 2, "reads do not spread: {addresses:?}");
-    // No connection without TLS, and none with another password.
     let refused = primary.with_password("wrong").sql("SELECT 1").await;
     ensure!(refused.is_err(), "a wrong password was taken");
+    let uri = secret(space, NAME, "uri").await?;
+    let plain = uri.replace("sslmode=require", "sslmode=disable");
+    ensure!(plain != uri, "the binding asks for no TLS");
+    let plain = Database::with_uri(space, Engine::Postgresql, plain).await?;
+    let refused = plain.sql("SELECT 1").await;
+    ensure!(refused.is_err(), "a connection without TLS was taken");
     Ok(())
 }
 

@@ -227,7 +227,7 @@ async fn names_that_are_taken(space: &Space) -> Result<()> {
         .await?;
     space.until_settled("taken").await?;
 
-    // Of no team that the operator acts for: it stays as it is.
+    // Another Zalando operator's, which is not there: it stays as it is.
     let stranger = json!({
         "apiVersion": "acid.zalan.do/v1", "kind": "postgresql",
         "metadata": {"name": "theirs", "annotations": {"acid.zalan.do/controller": "nobody"}},
