@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::waits::{until_at_rest, until_says};
 use crate::{Cluster, kstatus};
 
-/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed. On a busy machine the Zalando
+/// operator misses that a pod is gone, waits two minutes for it, fails, and is asked to do it again; it may miss another one then.
+pub const PATIENCE: Duration = Duration::from_secs(480);
 
 /// A namespace of its own.
 pub struct Space {

@@ -97,6 +97,7 @@ fn the_zalando_operator_is_tested_as_users_are_asked_to_set_it() {
         .unwrap();
     let sections = [
         ("configKubernetes", "kubernetes"),
+        ("configTimeouts", "timeouts"),
         ("configTeamsApi", "teams_api"),
         ("configDebug", "debug"),
     ];

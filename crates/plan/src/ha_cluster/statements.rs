@@ -180,7 +180,7 @@ pub fn delegated(cluster: &Cluster<'_>, observed: &Observed, delegate: Delegate)
         (Delegate::Failed, _) => no(
             reason::POSTGRES_OPERATOR_FAILED,
             format!(
-                "The Zalando operator says {word}.{said} It tries again by itself, at the latest at its next look (resync_period, by default half an hour); `kubectl describe postgresql {}` and its log show more.",
+                "The Zalando operator says {word}.{said} It is asked to try again, ever more seldom; `kubectl describe postgresql {}` and its log show more.",
                 cluster.name
             ),
         ),

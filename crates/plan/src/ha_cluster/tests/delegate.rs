@@ -80,6 +80,31 @@ fn what_the_operator_failed_at_is_told_in_its_words(#[case] word: &str) {
     assert_eq!(world.said(READY).0, "True", "all servers serve");
 }
 
+/// Otherwise it would look again half an hour later.
+#[test]
+fn what_the_operator_failed_at_it_is_asked_to_try_again_ever_more_seldom() {
+    let mut world = World::serving(json!({}));
+    world.carried_out("UpdateFailed");
+    let begun = world.now.0.as_second();
+    let mut asked = Vec::new();
+    for _ in 0..3600 {
+        world.tick(1);
+        let plan = world.pass();
+        if !plan.writes.is_empty() {
+            assert_eq!(kinds(&plan.writes), [("patch", Some(Kind::Postgresql))]);
+            asked.push(world.now.0.as_second() - begun);
+            world.carried_out("UpdateFailed");
+        }
+        assert_eq!(world.reason(STALLED), reason::POSTGRES_OPERATOR_FAILED);
+    }
+    let pauses: Vec<i64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(asked[0], 30);
+    assert!(asked.len() > 5 && pauses.is_sorted(), "{asked:?}");
+    world.carried_out("Running");
+    assert_eq!(world.settle().writes, vec![]);
+    assert_eq!(world.reason(STALLED), "");
+}
+
 #[test]
 fn a_bare_word_is_understood_too() {
     let mut world = World::serving(json!({}));
