@@ -11,6 +11,7 @@ mod backups;
 mod creation;
 mod examples;
 mod ha_cluster;
+mod ha_failed;
 mod ha_failover;
 mod ha_leaving;
 mod ha_pending;

@@ -21,8 +21,8 @@ use crate::{Kind, Write};
 /// The operator begins within a second; it may be busy with another cluster.
 const ANSWER_SECONDS: i64 = 15;
 /// What was asked while it did not run, it carries out when it starts, and says nothing if it said Running before. It does say
-/// something when it is asked again, which is done this often. What it failed at it would try again at its next look only, half an
-/// hour later; that may have been an event of a pod that it missed, for which it waits until its time is over.
+/// something when it is asked again, which is done this often. What it failed at it would try again within five minutes
+/// (`repair_period`); that is long for a primary that is away, and often it only missed that a pod was gone.
 const ASK_AGAIN_SECONDS: i64 = 30;
 /// Its own waits end after ten minutes (`pod_label_wait_timeout`, `resource_check_timeout`).
 const BUSY_SECONDS: i64 = 900;
@@ -181,10 +181,14 @@ fn ask_again(found: &Postgresql, delegate: Delegate, now: &Time) -> Option<Write
         Delegate::Silent => asked.is_none_or(|asked| seconds - asked >= ASK_AGAIN_SECONDS),
         // Ever more seldom: what fails again and again will go on to.
         Delegate::Failed => {
-            let reported = found.reported_at().map(|time| time.0.as_second());
-            let patience = seconds_since(found.applied_at(FIELD_MANAGER), now) / 2;
-            let last = asked.max(reported).unwrap_or_default();
-            seconds - last >= patience.max(ASK_AGAIN_SECONDS)
+            let epoch = |time: &Time| time.0.as_second();
+            let edited = found.applied_at(FIELD_MANAGER).map(epoch);
+            let pause = match (asked, edited) {
+                (Some(asked), Some(edited)) if asked >= edited => (seconds - edited) / 2,
+                _ => ASK_AGAIN_SECONDS,
+            };
+            let last = asked.max(found.reported_at().map(epoch));
+            last.is_none_or(|last| seconds - last >= pause.max(ASK_AGAIN_SECONDS))
         }
         Delegate::Awaited | Delegate::Busy | Delegate::Done => false,
     };

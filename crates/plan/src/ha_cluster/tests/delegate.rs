@@ -80,7 +80,7 @@ fn what_the_operator_failed_at_is_told_in_its_words(#[case] word: &str) {
     assert_eq!(world.said(READY).0, "True", "all servers serve");
 }
 
-/// Otherwise it would look again half an hour later.
+/// By itself it looks again after five minutes.
 #[test]
 fn what_the_operator_failed_at_it_is_asked_to_try_again_ever_more_seldom() {
     let mut world = World::serving(json!({}));
