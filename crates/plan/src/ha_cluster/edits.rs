@@ -174,21 +174,18 @@ pub fn delegate(found: &Postgresql, now: &Time) -> Delegate {
 
 /// A change that means nothing, so that the operator looks.
 fn ask_again(found: &Postgresql, delegate: Delegate, now: &Time) -> Option<Write> {
+    let seconds = now.0.as_second();
     let asked = annotation(&found.metadata, ANNOTATION_ASKED);
     let asked = asked.and_then(|asked| asked.parse::<i64>().ok());
-    let seconds = now.0.as_second();
+    let asked = asked.map_or(i64::MAX, |asked| seconds - asked);
     let due = match delegate {
-        Delegate::Silent => asked.is_none_or(|asked| seconds - asked >= ASK_AGAIN_SECONDS),
-        // Ever more seldom: what fails again and again will go on to.
+        Delegate::Silent => asked >= ASK_AGAIN_SECONDS,
         Delegate::Failed => {
-            let epoch = |time: &Time| time.0.as_second();
-            let edited = found.applied_at(FIELD_MANAGER).map(epoch);
-            let pause = match (asked, edited) {
-                (Some(asked), Some(edited)) if asked >= edited => (seconds - edited) / 2,
-                _ => ASK_AGAIN_SECONDS,
-            };
-            let last = asked.max(found.reported_at().map(epoch));
-            last.is_none_or(|last| seconds - last >= pause.max(ASK_AGAIN_SECONDS))
+            let edited = seconds_since(found.applied_at(FIELD_MANAGER), now);
+            // Ever more seldom: what fails again and again will go on to.
+            let pause = if asked < edited { edited / 2 } else { 0 };
+            let reported = seconds_since(found.reported_at(), now);
+            asked.min(reported) >= pause.max(ASK_AGAIN_SECONDS)
         }
         Delegate::Awaited | Delegate::Busy | Delegate::Done => false,
     };
