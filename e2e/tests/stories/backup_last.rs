@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use api::backup::{BackupPhase, Consistency};
 use e2e::space::story;
-use e2e::{Database, Writer};
+use e2e::{Database, Space, Writer};
 use serde_json::json;
 
 use crate::backup_leaving::{ENGINE, data_gone, delete, prepare, row, until_gone, until_phase};
@@ -92,10 +92,7 @@ async fn a_last_backup_that_fails_holds_the_data_until_a_person_decides() -> Res
         space.patch("kept", json!({"deletionPolicy": "Retain"})).await?;
         space.patch("let-go", json!({"deletionPolicy": "Delete"})).await?;
         space.patch("cured", json!({"backup": {"snapshotClassName": "btrfs"}})).await?;
-        let backups = space.backups().list(&Default::default()).await?;
-        let failed: Vec<String> = backups.into_iter().filter_map(|backup| backup.metadata.name).collect();
-        let of_cured = failed.iter().find(|name| name.starts_with("cured-final-"));
-        let of_cured = of_cured.cloned().unwrap_or_default();
+        let of_cured = last_backup(space, "cured").await?;
         space.kubectl(&["delete", "dbbackup", &of_cured], "").await?;
         space.step("kept goes", until_gone(space, "dbinstance/kept")).await?;
         space.step("let go with its data", data_gone(space, "let-go")).await?;
@@ -106,10 +103,25 @@ async fn a_last_backup_that_fails_holds_the_data_until_a_person_decides() -> Res
         }
         space.step("restored", space.restore("copy", &of_cured, "copy")).await?;
         row(space, "copy").await?;
-        for name in failed.iter().filter(|name| **name != of_cured) {
-            space.kubectl(&["delete", "dbbackup", name], "").await?;
-        }
+        // What failed stays for a person to see, except where the data was let go.
+        space
+            .until("the failed backup has gone with the data", || async {
+                Ok(last_backup(space, "let-go").await?.is_empty())
+            })
+            .await?;
+        let of_kept = last_backup(space, "kept").await?;
+        space.kubectl(&["delete", "dbbackup", &of_kept], "").await?;
         space.until_snapshots(1).await
     })
     .await
+}
+
+/// The name of an instance's last backup, or "" if there is none.
+async fn last_backup(space: &Space, instance: &str) -> Result<String> {
+    let backups = space.backups().list(&Default::default()).await?;
+    let mut names = backups
+        .into_iter()
+        .filter_map(|backup| backup.metadata.name);
+    let found = names.find(|name| name.starts_with(&format!("{instance}-final-")));
+    Ok(found.unwrap_or_default())
 }
