@@ -1,5 +1,9 @@
 # The tasks people repeat. CI calls these and nothing else.
 cluster := e2e/cluster/cluster
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minidbaas
+# What cargo builds of the registry's crates is the same in every clone.
+export CARGO_TARGET_DIR ?= $(cache)/target
+times := $(CARGO_TARGET_DIR)/story-times
 say := printf '\n== %s\n'
 
 help: ## list the targets
@@ -8,28 +12,40 @@ help: ## list the targets
 demo: ## a database in a minute: on kind if it is there, else on a cluster of its own (as root); CONTEXT=name for an existing one
 	@e2e/demo $(if $(CONTEXT),--context $(CONTEXT) --image $(IMAGE))
 
-test: ## everything that must hold: format, lints, unit tests, and the stories on a real cluster (as root)
-	@$(say) "1/5 format and lints"
+check: ## what needs neither root nor a cluster: format, lints, rules, effects, generated files, scripts, pages
+	@$(say) "1/6 format and lints"
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@$(say) "2/5 rules, generated files, effects"
+	@tools/lint
+	@tools/deny
+	@$(say) "2/6 rules, generated files, effects, pages"
 	cargo test --workspace --exclude e2e
-	@$(say) "3/5 a real cluster with the operator of this tree"
+
+test: check ## everything that must hold: the same, and the stories on a real cluster (as root)
+	@$(say) "3/6 a real cluster with the operator of this tree"
 	$(MAKE) cluster
-	@$(say) "4/5 stories side by side"
-	cargo test -p e2e --test stories
-	@$(say) "5/5 stories that crash the node and kill the operator, one after another"
-	cargo test -p e2e --test faults -- --test-threads=1
+	@$(say) "4/6 stories side by side"
+	@rm -f $(times)
+	E2E_TIMES=$(times) cargo test -p e2e --test stories -- --test-threads=7
+	@$(say) "5/6 stories that kill an operator of their own"
+	E2E_TIMES=$(times) cargo test -p e2e --test killed -- --test-threads=3
+	@$(say) "6/6 stories that crash the node or take the operator away, one after another"
+	E2E_TIMES=$(times) cargo test -p e2e --test faults -- --test-threads=1
+	@$(say) "the slowest ten of all stories"
+	@sort -rn $(times) | head -10
+	@echo "$$(wc -l <$(times)) passed, 0 failed"
 
-test-soak: cluster ## the long forms of stories: backups and restores twenty times, failovers ten times, five idle minutes
-	E2E_BACKUP_CYCLES=20 cargo test -p e2e --test stories backups:: -- --nocapture
-	E2E_FAILOVERS=10 cargo test -p e2e --test stories ha_failover -- --nocapture
-	E2E_IDLE_MINUTES=5 cargo test -p e2e --test faults idle -- --test-threads=1 --nocapture
+test-soak: export E2E_LONG := 1
+test-soak: cluster ## the long forms of stories: backups and restores twenty times, failovers ten times, all engines, five idle minutes
+	cargo test -p e2e --test stories -- --test-threads=3 --skip figures --nocapture
+	cargo test -p e2e --test stories figures -- --test-threads=1 --nocapture
+	cargo test -p e2e --test faults idle -- --test-threads=1 --nocapture
 
-generate: ## write the CRDs and the engine catalog anew from the code
+generate: ## write the CRDs, the engine catalog and the page of all fields anew from the code
 	cargo build -p minidbaas
 	for crd in databaseinstances databasebackups databaserestores haclusters; do cargo run -q -p minidbaas -- crd $$crd >crds/$$crd.yaml || exit; done
 	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
+	cargo run -q -p minidbaas -- reference >docs/reference.md
 
 cluster: ## a real cluster on this machine with the operator of this tree (as root)
 	@$(cluster) up
@@ -42,4 +58,4 @@ cluster-down: ## end it, and delete its state
 	@$(cluster) down --purge
 
 
-.PHONY: help demo test test-soak generate cluster kubeconfig cluster-down
+.PHONY: help demo check test test-soak generate cluster kubeconfig cluster-down

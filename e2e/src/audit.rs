@@ -65,9 +65,9 @@ pub struct ResponseStatus {
 pub const OPERATOR: &str = "system:serviceaccount:minidbaas-system:minidbaas";
 
 impl Request {
-    /// Whether the operator asked for a change of anything but its Lease.
-    pub fn is_operators_write(&self) -> bool {
-        self.user.username == OPERATOR
+    /// Whether this operator asked for a change of anything but its Lease.
+    pub fn is_write_of(&self, operator: &str) -> bool {
+        self.user.username == operator
             && !matches!(self.verb.as_str(), "get" | "list" | "watch")
             && self.object_ref.resource != "leases"
     }
@@ -110,11 +110,14 @@ impl Cluster {
 
     /// The operator's writes since the mark, but for its Lease.
     pub fn operator_writes_since(&self, mark: &Mark) -> Result<Vec<Request>> {
-        let all = self.requests_since(mark)?;
-        Ok(all
-            .into_iter()
-            .filter(Request::is_operators_write)
-            .collect())
+        self.writes_since(mark, OPERATOR)
+    }
+
+    /// Such writes of the operator that is this user.
+    pub fn writes_since(&self, mark: &Mark, operator: &str) -> Result<Vec<Request>> {
+        let mut requests = self.requests_since(mark)?;
+        requests.retain(|request| request.is_write_of(operator));
+        Ok(requests)
     }
 
     /// The log's own text since the mark.

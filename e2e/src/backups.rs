@@ -5,14 +5,16 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use api::backup::BackupPhase;
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotContent};
+use api::reported::Reported;
 use api::restore::RestorePhase;
 use api::{DatabaseBackup, DatabaseRestore};
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::Api;
 use serde_json::{Value, json};
 
+use crate::Space;
 use crate::space::PATIENCE;
 use crate::waits::until_says;
-use crate::{Space, kstatus};
 
 impl Space {
     /// The backups of the namespace.
@@ -30,16 +32,14 @@ impl Space {
         Api::namespaced(self.cluster.client.clone(), &self.name)
     }
 
-    /// `kubectl apply` of a backup with this spec.
+    /// Applies a backup with this spec.
     pub async fn apply_backup(&self, name: &str, spec: Value) -> Result<()> {
-        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup", "metadata": {"name": name}, "spec": spec});
-        self.apply(&object.to_string()).await.map(|_| ())
+        self.apply_resource("DatabaseBackup", name, spec).await
     }
 
-    /// `kubectl apply` of a restore with this spec.
+    /// Applies a restore with this spec.
     pub async fn apply_restore(&self, name: &str, spec: Value) -> Result<()> {
-        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore", "metadata": {"name": name}, "spec": spec});
-        self.apply(&object.to_string()).await.map(|_| ())
+        self.apply_resource("DatabaseRestore", name, spec).await
     }
 
     /// Makes a backup and waits until it can be restored.
@@ -59,9 +59,11 @@ impl Space {
                 .with_context(|| name.to_owned())?;
             let found = backup.status.as_ref().and_then(|status| status.phase);
             let said = || {
-                kstatus::condition(&backup, "Ready").map(|c| format!("{}: {}", c.reason, c.message))
+                backup
+                    .condition("Ready")
+                    .map(|c| format!("{}: {}", c.reason, c.message))
             };
-            if found == Some(phase) && kstatus::is_current(&backup) {
+            if found == Some(phase) && backup.is_current() {
                 return Ok(backup);
             }
             if found == Some(BackupPhase::Failed) {
@@ -125,7 +127,8 @@ impl Space {
                 .with_context(|| name.to_owned())?;
             let phase = restore.status.as_ref().and_then(|status| status.phase);
             let said = || {
-                kstatus::condition(&restore, "Ready")
+                restore
+                    .condition("Ready")
                     .map(|c| format!("{}: {}", c.reason, c.message))
             };
             match phase {
@@ -143,36 +146,31 @@ impl Space {
     /// Snapshots of this namespace as the cluster knows them, whatever became of the namespaced objects.
     pub async fn snapshot_contents(&self) -> Result<Vec<String>> {
         let contents: Api<VolumeSnapshotContent> = Api::all(self.cluster.client.clone());
-        let mut names = Vec::new();
-        for content in contents.list(&Default::default()).await? {
-            let reference = self
-                .cluster
-                .kubectl(
-                    &[
-                        "get",
-                        "volumesnapshotcontent",
-                        content.metadata.name.as_deref().unwrap_or_default(),
-                        "--ignore-not-found",
-                        "-o=jsonpath={.spec.volumeSnapshotRef.namespace}",
-                    ],
-                    "",
-                )
-                .await?;
-            if reference == self.name {
-                names.extend(content.metadata.name);
-            }
-        }
-        Ok(names)
+        let here = |content: &VolumeSnapshotContent| {
+            let of = &content.spec.volume_snapshot_ref.namespace;
+            of.as_ref() == Some(&self.name)
+        };
+        let contents = contents.list(&Default::default()).await?.into_iter();
+        Ok(contents
+            .filter(here)
+            .filter_map(|content| content.metadata.name)
+            .collect())
     }
 
     /// Volumes claimed from this namespace.
     pub async fn volumes(&self) -> Result<Vec<String>> {
-        let output = "-o=jsonpath={range .items[*]}{.spec.claimRef.namespace} {.metadata.name}{\"\\n\"}{end}";
-        let listed = self.cluster.kubectl(&["get", "pv", output], "").await?;
-        let ours = listed.lines().filter_map(|line| line.split_once(' '));
-        Ok(ours
-            .filter(|(namespace, _)| *namespace == self.name)
-            .map(|(_, name)| name.to_owned())
+        let volumes: Api<PersistentVolume> = Api::all(self.cluster.client.clone());
+        let here = |volume: &PersistentVolume| {
+            let claim = volume
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.claim_ref.as_ref());
+            claim.and_then(|claim| claim.namespace.as_ref()) == Some(&self.name)
+        };
+        let volumes = volumes.list(&Default::default()).await?.into_iter();
+        Ok(volumes
+            .filter(here)
+            .filter_map(|volume| volume.metadata.name)
             .collect())
     }
 

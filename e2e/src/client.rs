@@ -2,13 +2,17 @@
 
 use anyhow::{Context, Result, bail};
 use api::Engine;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Api;
+use kube::api::{AttachParams, AttachedProcess, PostParams};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::Space;
-use crate::cluster::output;
 use crate::space::PATIENCE;
+
+/// No answer to a story is longer.
+const LONGEST: usize = 1 << 24;
 
 /// A way to ask one database questions.
 pub struct Database<'a> {
@@ -45,25 +49,29 @@ impl<'a> Database<'a> {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
             "spec": {
                 "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
-                "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "seccompProfile": {"type": "RuntimeDefault"}},
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999,
+                    "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [{
-                    "name": "client", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "infinity"],
+                    "name": "client", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep",
+                        "infinity"],
                     "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
                 }],
             },
         });
-        space.apply(&object.to_string()).await?;
-        space
-            .kubectl(
-                &[
-                    "wait",
-                    "--for=condition=Ready",
-                    "--timeout=120s",
-                    &format!("pod/{pod}"),
-                ],
-                "",
-            )
-            .await?;
+        let pods: Api<Pod> = Api::namespaced(space.cluster.client.clone(), &space.name);
+        match pods
+            .create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await
+        {
+            // Several may ask at once.
+            Err(kube::Error::Api(refusal)) if refusal.is_already_exists() => {}
+            made => made.map(|_| ())?,
+        }
+        let ready = || async {
+            let path = ".status.conditions[?(@.type==\"Ready\")].status";
+            Ok(space.field(&format!("pod/{pod}"), path).await? == "True")
+        };
+        space.until("the client's pod is ready", ready).await?;
         Ok(Database {
             space,
             engine,
@@ -86,7 +94,8 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// Waits out a crash of the node, with which the client's pod has crashed too; its status may be of before the crash.
+    /// Waits out a crash of the node, with which the client's pod has crashed too; its status may be of before the
+    /// crash.
     pub async fn works_again(&self) -> Result<()> {
         self.space
             .until("the client works again", || async {
@@ -124,13 +133,10 @@ impl<'a> Database<'a> {
         let again = |client: &str| {
             format!("until echo '{sql}' | {client} 2>/dev/null; do sleep 0.02; done")
         };
-        let (arguments, head) = self.invocation(again)?;
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let asked = output(self.kubectl(), &arguments, &head);
-        let answered = tokio::time::timeout(PATIENCE, asked)
+        let asked = async { answer(self.run(again, "").await?).await };
+        tokio::time::timeout(PATIENCE, asked)
             .await
-            .with_context(|| format!("no answer within {PATIENCE:?}"))??;
-        Ok(String::from_utf8(answered.stdout)?.trim_end().to_owned())
+            .with_context(|| format!("no answer within {PATIENCE:?}"))?
     }
 
     /// The engine.
@@ -138,32 +144,36 @@ impl<'a> Database<'a> {
         self.engine
     }
 
-    /// Path of the kubectl that reaches the client's pod.
-    pub(crate) fn kubectl(&self) -> &str {
-        &self.space.cluster.kubectl
-    }
-
     /// Runs SQL; rows as lines, columns separated by tabs. An error of the engine is an error with its message.
     pub async fn sql(&self, sql: &str) -> Result<String> {
-        let (arguments, head) = self.invocation(str::to_owned)?;
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let input = format!("{head}{sql}\n");
-        let output = output(self.kubectl(), &arguments, &input).await?;
-        if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_owned())
+        answer(self.run(str::to_owned, &format!("{sql}\n")).await?).await
     }
 
-    /// kubectl's arguments for what `shape` makes of the client, a shell command, and what standard input has to begin with: the
-    /// URI goes through it, so that neither kubectl's argument list nor a log shows a password.
-    pub(crate) fn invocation(
+    /// Starts what `shape` makes of the client, a shell command, in the client's pod, and gives it its input. What must
+    /// not be in an argument list comes first of it.
+    pub(crate) async fn run(
         &self,
         shape: impl FnOnce(&str) -> String,
-    ) -> Result<(Vec<String>, String)> {
-        let (command, head) = match self.engine {
+        input: &str,
+    ) -> Result<AttachedProcess> {
+        let (command, head) = self.invocation(shape)?;
+        let pods: Api<Pod> = Api::namespaced(self.space.cluster.client.clone(), &self.space.name);
+        let streams = AttachParams::default().stdin(true);
+        let streams = streams.max_stdin_buf_size(LONGEST);
+        let streams = streams
+            .max_stdout_buf_size(LONGEST)
+            .max_stderr_buf_size(LONGEST);
+        let command = ["bash", "-c", &command];
+        let mut process = pods.exec(&self.pod, command, &streams).await?;
+        let mut stdin = process.stdin().context("no standard input")?;
+        stdin.write_all(format!("{head}{input}").as_bytes()).await?;
+        stdin.shutdown().await?;
+        Ok(process)
+    }
+
+    /// The command for what `shape` makes of the client, and what standard input has to begin with.
+    fn invocation(&self, shape: impl FnOnce(&str) -> String) -> Result<(String, String)> {
+        Ok(match self.engine {
             Engine::Postgresql => {
                 let client = shape("stdbuf -oL psql \"$uri\" -XqAt -F '\t' -v ON_ERROR_STOP=1");
                 (
@@ -182,26 +192,13 @@ impl<'a> Database<'a> {
                     "{client} --defaults-extra-file=$f --batch --skip-column-names --unbuffered"
                 ));
                 let command = format!(
-                    "IFS= read -r n; f=$(mktemp); while [ $n -gt 0 ]; do IFS= read -r l; printf '%s\\n' \"$l\" >>$f; n=$((n-1)); done; \
+                    "IFS= read -r n; f=$(mktemp); while [ $n -gt 0 ]; do IFS= read -r l; printf '%s\\n' \"$l\" >>$f; \
+                        n=$((n-1)); done; \
                      {client}; s=$?; rm $f; exit $s"
                 );
                 (command, format!("{}\n{options}", options.lines().count()))
             }
-        };
-        let kubeconfig = format!("--kubeconfig={}", self.space.cluster.kubeconfig.display());
-        let words = [
-            &kubeconfig,
-            "-n",
-            &self.space.name,
-            "exec",
-            "-i",
-            &self.pod,
-            "--",
-            "sh",
-            "-c",
-            &command,
-        ];
-        Ok((words.map(str::to_owned).to_vec(), head))
+        })
     }
 
     /// An option file with the parts of the URI, decoded: these clients take no URI.
@@ -223,12 +220,37 @@ impl<'a> Database<'a> {
             ""
         };
         Ok(format!(
-            "[client]\nhost={host}\nport={port}\nprotocol=tcp\nconnect-timeout=10\ndefault-character-set=utf8mb4\nuser={}\npassword={}\n{tls}[mysql]\ndatabase={}\n",
+            "[client]\nhost={host}\nport={port}\nprotocol=tcp\nconnect-timeout=10\ndefault-character-set=utf8mb4\n\
+            user={}\npassword={}\n{tls}[mysql]\ndatabase={}\n",
             quoted(user)?,
             quoted(password)?,
             quoted(database)?
         ))
     }
+}
+
+/// What a client said until its end, without the last line break; an exit code that is not 0 is an error with what it
+/// complained of.
+async fn answer(mut process: AttachedProcess) -> Result<String> {
+    let mut stdout = process.stdout().context("no standard output")?;
+    let mut stderr = process.stderr().context("no standard error")?;
+    let status = process.take_status().context("no status")?;
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
+    tokio::try_join!(
+        stdout.read_to_end(&mut said),
+        stderr.read_to_end(&mut complained)
+    )?;
+    let ended = status.await.context("the client's end was not told")?;
+    if ended.status.as_deref() != Some("Success") {
+        let complained = String::from_utf8_lossy(&complained);
+        bail!(
+            "{} {}",
+            complained.trim(),
+            ended.message.unwrap_or_default()
+        );
+    }
+    let said = String::from_utf8_lossy(&said);
+    Ok(said.trim_end_matches('\n').to_owned())
 }
 
 /// A key of a Secret.

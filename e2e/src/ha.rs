@@ -9,7 +9,7 @@ use api::{Engine, HACluster};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::client::secret;
 use crate::cluster::run;
@@ -34,17 +34,14 @@ impl Space {
         self.cluster.kubectl(&words, "").await.map(|_| ())
     }
 
-    /// `kubectl apply` of a cluster with this spec.
+    /// Applies a cluster with this spec.
     pub async fn apply_ha(&self, name: &str, spec: Value) -> Result<()> {
-        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "HACluster", "metadata": {"name": name}, "spec": spec});
-        self.apply(&object.to_string()).await.map(|_| ())
+        self.apply_resource("HACluster", name, spec).await
     }
 
     /// Merges a change into a cluster's spec.
     pub async fn patch_ha(&self, name: &str, spec: Value) -> Result<()> {
-        let patch = json!({"spec": spec}).to_string();
-        let words = ["patch", "hac", name, "--type=merge", "--patch", &patch];
-        self.kubectl(&words, "").await.map(|_| ())
+        self.patch_resource("HACluster", name, spec).await
     }
 
     /// Waits until the status speaks of the present spec, all servers serve and nothing is under way or stalled.

@@ -1,4 +1,5 @@
-//! What every story needs: the cluster, a namespace of its own, resources, clients, and a good explanation of a failure.
+//! What every story needs: the cluster, a namespace of its own, resources, clients, and a good explanation of a
+//! failure.
 
 pub mod audit;
 pub mod backups;
@@ -6,6 +7,8 @@ pub mod client;
 pub mod cluster;
 pub mod ha;
 pub mod kstatus;
+pub mod length;
+pub mod objects;
 pub mod space;
 mod waits;
 pub mod writer;

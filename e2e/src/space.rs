@@ -1,21 +1,28 @@
 //! A namespace for one story; it enforces restricted pods, and explains itself when the story fails.
 
-use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use api::DatabaseInstance;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
 use serde_json::{Value, json};
 
 use crate::waits::{until_at_rest, until_says};
 use crate::{Cluster, kstatus};
 
-/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed. On a busy machine the Zalando
-/// operator misses that a pod is gone, waits two minutes for it, fails, and is asked to do it again; it may miss another one then.
+/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed. On a busy machine
+/// the Zalando operator misses that a pod is gone, waits two minutes for it, fails, and is asked to do it again; it may
+/// miss another one then.
 pub const PATIENCE: Duration = Duration::from_secs(480);
+
+/// Between two looks at what a story waits for.
+const SOONEST: Duration = Duration::from_millis(200);
+/// The same, after some time.
+const LATEST: Duration = Duration::from_secs(1);
 
 /// A namespace of its own.
 pub struct Space {
@@ -25,18 +32,20 @@ pub struct Space {
     pub name: String,
 }
 
-/// Runs a story in a namespace of its own: prints what a person needs if it fails, deletes the namespace if it does not.
+/// Runs a story in a namespace of its own: prints what a person needs if it fails, deletes the namespace if it does
+/// not.
 pub async fn story<F: Future<Output = Result<()>>>(
     name: &str,
     tell: impl FnOnce(std::sync::Arc<Space>) -> F,
 ) -> Result<()> {
-    let cluster = Cluster::connect().await?;
+    let (cluster, began) = (Cluster::connect().await?, Instant::now());
     let space = std::sync::Arc::new(Space::make(cluster, name).await?);
     let told = async {
         tell(space.clone()).await?;
         space.check_statuses().await
     };
     let result = told.await;
+    record(name, began.elapsed())?;
     match &result {
         // Nobody waits for it but a repetition of this story.
         Ok(()) => space.begin_deletion().await?,
@@ -46,6 +55,17 @@ pub async fn story<F: Future<Output = Result<()>>>(
         }
     }
     result
+}
+
+/// Adds a line to the file that E2E_TIMES names, if it does: how long a story took.
+fn record(name: &str, took: Duration) -> Result<()> {
+    let Some(path) = std::env::var_os("E2E_TIMES") else {
+        return Ok(());
+    };
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    // One write, so that lines of stories that end together stay whole.
+    file.write_all(format!("{:7.1} s  {name}\n", took.as_secs_f64()).as_bytes())?;
+    Ok(())
 }
 
 impl Space {
@@ -76,7 +96,8 @@ impl Space {
         .await
     }
 
-    async fn begin_deletion(&self) -> Result<()> {
+    /// Deletes the namespace; it is gone some time later.
+    pub async fn begin_deletion(&self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
         if namespaces.get_opt(&self.name).await?.is_none() {
             return Ok(());
@@ -100,10 +121,22 @@ impl Space {
         Api::namespaced(self.cluster.client.clone(), &self.name)
     }
 
-    /// `kubectl apply` of an instance with this spec.
+    /// Applies an instance with this spec.
     pub async fn apply_instance(&self, name: &str, spec: Value) -> Result<()> {
-        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name}, "spec": spec});
-        self.apply(&object.to_string()).await.map(|_| ())
+        self.apply_resource("DatabaseInstance", name, spec).await
+    }
+
+    /// Applies a resource of ours with this spec, as `kubectl apply --server-side` does.
+    pub async fn apply_resource(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
+        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": kind, "metadata": {"name": name},
+            "spec": spec});
+        let mut how = PatchParams::apply("story").force();
+        how.field_validation = Some(ValidationDirective::Strict);
+        let resources = self.kind(kind).await?;
+        let applied = resources.patch(name, &how, &Patch::Apply(object)).await;
+        applied
+            .map(|_| ())
+            .with_context(|| format!("apply {kind}/{name}"))
     }
 
     /// `kubectl apply` of YAML or JSON.
@@ -113,20 +146,20 @@ impl Space {
 
     /// Merges a change into an instance's spec, as `kubectl patch` does.
     pub async fn patch(&self, name: &str, spec: Value) -> Result<()> {
-        let patch = json!({"spec": spec}).to_string();
-        self.kubectl(
-            &[
-                "patch",
-                "dbinstance",
-                name,
-                "--type=merge",
-                "--patch",
-                &patch,
-            ],
-            "",
-        )
-        .await
-        .map(|_| ())
+        self.patch_resource("DatabaseInstance", name, spec).await
+    }
+
+    /// Merges a change into the spec of a resource of ours.
+    pub async fn patch_resource(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
+        let change = Patch::Merge(json!({"spec": spec}));
+        let how = PatchParams {
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::default()
+        };
+        let patched = self.kind(kind).await?.patch(name, &how, &change).await;
+        patched
+            .map(|_| ())
+            .with_context(|| format!("patch {kind}/{name}"))
     }
 
     /// kubectl in this namespace.
@@ -138,41 +171,12 @@ impl Space {
         self.cluster.kubectl(&all, input).await
     }
 
-    /// A field of an object, such as `.metadata.uid` of `pod/shop-0`; empty if there is no such field or object.
-    pub async fn field(&self, object: &str, path: &str) -> Result<String> {
-        let output = format!("-o=jsonpath={{{path}}}");
-        self.kubectl(&["get", object, "--ignore-not-found", &output], "")
-            .await
-    }
-
     /// kubectl that must be refused; returns its words.
     pub async fn refused(&self, arguments: &[&str], input: &str) -> Result<String> {
         match self.kubectl(arguments, input).await {
             Ok(said) => bail!("`kubectl {}` was not refused: {said}", arguments.join(" ")),
             Err(error) => Ok(format!("{error:#}")),
         }
-    }
-
-    /// Every object of the namespace, of every kind that can be listed, as kind/name with its UID and resourceVersion; but for
-    /// what each namespace has, Events, and the client pods of stories.
-    pub async fn objects(&self) -> Result<BTreeMap<String, String>> {
-        let list = ["api-resources", "--verbs=list", "--namespaced", "-o=name"];
-        let kinds = self.kubectl(&list, "").await?;
-        let kinds: Vec<&str> = kinds
-            .lines()
-            .filter(|kind| !kind.starts_with("events"))
-            .collect();
-        let output = "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.resourceVersion}{\"\\n\"}{end}";
-        let found = self
-            .kubectl(&["get", &kinds.join(","), "--ignore-not-found", output], "")
-            .await?;
-        let usual = ["ConfigMap/kube-root-ca.crt", "ServiceAccount/default"];
-        Ok(found
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .filter(|(name, _)| !usual.contains(name) && !name.starts_with("Pod/client-"))
-            .map(|(name, identity)| (name.to_owned(), identity.to_owned()))
-            .collect())
     }
 
     /// Does a step of a story, says how long it took, and names it if it fails.
@@ -197,7 +201,9 @@ impl Space {
             if began.elapsed() > PATIENCE {
                 bail!("after {PATIENCE:?} it is still not so that {what}");
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // What is not soon so is asked less often: every answer costs the API server and the other stories.
+            let pause = began.elapsed() / 8;
+            tokio::time::sleep(pause.clamp(SOONEST, LATEST)).await;
         }
     }
 
@@ -248,7 +254,8 @@ impl Space {
                 "get",
                 "dbaas",
                 "-o",
-                "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{\"\\n\"}{end}{end}",
+                "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} \
+                    {.reason}: {.message}{\"\\n\"}{end}{end}",
             ],
             &["get", "events", "--sort-by=.lastTimestamp"],
             &[

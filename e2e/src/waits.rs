@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use anyhow::Result;
+use api::reported::Reported;
 use kube::Api;
 use serde::de::DeserializeOwned;
 
-use crate::kstatus::{Reported, at_rest, condition, is_current};
 use crate::space::Space;
 
 /// Waits until the status speaks of the present spec, Ready is true and nothing is under way or stalled.
@@ -17,9 +17,11 @@ where
     let what = format!("{name} is Ready and at rest");
     let rests = || async {
         let resource = resources.get(name).await?;
-        Ok(is_current(&resource)
-            && at_rest(&resource)
-            && condition(&resource, "Ready").is_some_and(|c| c.status == "True"))
+        Ok(resource.is_current()
+            && resource.is_at_rest()
+            && resource
+                .condition("Ready")
+                .is_some_and(|c| c.status == "True"))
     };
     space.until(&what, rests).await?;
     Ok(resources.get(name).await?)
@@ -40,12 +42,12 @@ where
     let what = format!("{name} has the condition {type_}={status} {reason}");
     let says = || async {
         let resource = resources.get(name).await?;
-        let condition = condition(&resource, type_);
-        Ok(is_current(&resource)
+        let condition = resource.condition(type_);
+        Ok(resource.is_current()
             && condition.is_some_and(|c| c.status == status && c.reason == reason))
     };
     space.until(&what, says).await?;
     let resource = resources.get(name).await?;
-    let condition = condition(&resource, type_);
+    let condition = resource.condition(type_);
     Ok(condition.map(|c| c.message.clone()).unwrap_or_default())
 }

@@ -1,19 +1,22 @@
-//! A client that inserts 1, 2, 3, ... one after another, and what the server acknowledged of it, kept outside the cluster.
+//! A client that inserts 1, 2, 3, ... one after another, and what the server acknowledged of it, kept outside the
+//! cluster.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use kube::api::AttachedProcess;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::Database;
 
-/// A running client; dropping it kills its kubectl.
+/// A row each 20 ms: without a pause two processors do nothing else. (A `sleep` would be another process each time.)
+const PACE: &str = "n=0; exec 9<> <(:); pace() { read -t 0.02 -u 9; }";
+
+/// A running client; dropping it hangs up.
 pub struct Writer {
-    _kubectl: Child,
+    _process: AttachedProcess,
     acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
 }
 
@@ -22,39 +25,32 @@ impl Writer {
     pub async fn start(database: &Database<'_>, table: &str) -> Result<Self> {
         // Says n only when the INSERT of n is done: the client sends one statement after another and stops at an error.
         Self::run(database, |client| {
-            format!("n=0; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n);\"; echo \"SELECT $n;\"; done | {client}")
+            format!("{PACE}; while n=$((n+1)); do echo \"INSERT INTO {table} VALUES ($n); SELECT $n;\"; pace; done | \
+                {client}")
         })
         .await
     }
 
-    /// The same by one connection for each row, so that it goes on after an error or when no answer comes. A row that was not
-    /// acknowledged is not tried again: it may be there.
+    /// The same by one connection for each row, so that it goes on after an error or when no answer comes. A row that
+    /// was not acknowledged is not tried again: it may be there.
     pub async fn reconnecting(database: &Database<'_>, table: &str) -> Result<Self> {
         Self::run(database, |client| {
             // Said by the shell, which ends when nobody listens any more.
-            let insert = format!("echo \"INSERT INTO {table} VALUES ($n); SELECT $n;\" | timeout 3 {client} 2>/dev/null");
-            format!("export PGCONNECT_TIMEOUT=2; n=0; while n=$((n+1)); do if r=$({insert}); then echo $r || exit; else sleep 0.05; fi; done")
+            let insert = format!("echo \"INSERT INTO {table} VALUES ($n); SELECT $n;\" | timeout 3 {client} \
+                2>/dev/null");
+            format!("{PACE}; export PGCONNECT_TIMEOUT=2; while n=$((n+1)); do if r=$({insert}); then echo $r || exit; \
+                fi; pace; done")
         })
         .await
     }
 
     async fn run(database: &Database<'_>, shape: impl FnOnce(&str) -> String) -> Result<Self> {
-        let (arguments, head) = database.invocation(shape)?;
-        let mut kubectl = Command::new(database.kubectl())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut stdin = kubectl.stdin.take().context("no standard input")?;
-        stdin.write_all(head.as_bytes()).await?;
-        drop(stdin);
-        let stdout = kubectl.stdout.take().context("no standard output")?;
+        let mut process = database.run(shape, "").await?;
+        let stdout = process.stdout().context("no standard output")?;
         let acknowledged = Arc::default();
         tokio::spawn(read(stdout, Arc::clone(&acknowledged)));
         Ok(Writer {
-            _kubectl: kubectl,
+            _process: process,
             acknowledged,
         })
     }
@@ -102,7 +98,7 @@ pub async fn none_lost(
 }
 
 /// Only whole lines count: the last one may be cut off.
-async fn read(stdout: ChildStdout, acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>) {
+async fn read(stdout: impl AsyncRead + Unpin, acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>) {
     let mut lines = BufReader::new(stdout);
     let mut line = String::new();
     while matches!(lines.read_line(&mut line).await, Ok(count) if count > 0) {

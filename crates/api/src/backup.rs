@@ -6,6 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::object_name::{INSTANCE, LABEL_OR_ALL, SUBDOMAIN};
+
 pub use status::{
     BackupPhase, BackupSource, Consistency, DatabaseBackupStatus, SnapshotStatus, Verification,
 };
@@ -30,7 +32,8 @@ pub const DEFAULT_DEADLINE_SECONDS: i32 = 600;
     status = "DatabaseBackupStatus",
     derive = "PartialEq",
     selectable = ".spec.instance",
-    doc = "DatabaseBackup is one snapshot of an instance's volume and what is needed to restore it. It outlives its instance; deleting it deletes the snapshot.",
+    doc = "DatabaseBackup is one snapshot of an instance's volume and what is needed to restore it. It outlives its \
+        instance; deleting it deletes the snapshot.",
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
     printcolumn(name = "Engine", type_ = "string", json_path = ".status.source.engine"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
@@ -57,50 +60,55 @@ pub const DEFAULT_DEADLINE_SECONDS: i32 = 600;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.snapshotClassName) == has(oldSelf.snapshotClassName) && (!has(self.snapshotClassName) || self.snapshotClassName == oldSelf.snapshotClassName)")
+    validation = Rule::new("has(self.snapshotClassName) == has(oldSelf.snapshotClassName) && \
+        (!has(self.snapshotClassName) || self.snapshotClassName == oldSelf.snapshotClassName)")
         .message("spec.snapshotClassName: cannot be changed after creation; create another backup"),
     validation = Rule::new("self.verify || !oldSelf.verify")
         .message("spec.verify: cannot be taken back")
 )]
 pub struct DatabaseBackupSpec {
     /// Name of the DatabaseInstance in the same namespace. Cannot be changed after creation.
-    #[schemars(length(min = 1, max = 52))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.instance: cannot be changed after creation; create another backup"))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = INSTANCE))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.instance: cannot be changed after creation; \
+        create another backup"))]
     pub instance: String,
 
-    /// How the snapshot is cut. Online (default): while the database works; restoring it is like starting after a crash, from
-    /// which all three engines recover. Quiesced: writes are held for the moment of the cut. Offline: the database is stopped
-    /// for the cut. Cannot be changed after creation.
+    /// How the snapshot is cut. Online (default): while the database works; restoring it is like starting after a
+    /// crash, from which all three engines recover. Quiesced: writes are held for the moment of the cut. Offline: the
+    /// database is stopped for the cut. Cannot be changed after creation.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.method: cannot be changed after creation; create another backup"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.method: cannot be changed after creation; create \
+        another backup"))]
     pub method: Method,
 
     /// The longest time in seconds that writes are held (Quiesced) or that the database stays down after it has stopped
-    /// (Offline). Default: 30. When it ends before the cut is made, the database works again and the backup fails. Cannot be
-    /// changed after creation.
+    /// (Offline). Default: 30. When it ends before the cut is made, the database works again and the backup fails.
+    /// Cannot be changed after creation.
     #[serde(default = "default_hold_seconds")]
     #[schemars(range(min = 1, max = 600))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.holdSeconds: cannot be changed after creation; create another backup"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.holdSeconds: cannot be changed after creation; \
+        create another backup"))]
     pub hold_seconds: i32,
 
-    /// Seconds after which a backup that has begun and is not ready fails; until then errors of the storage driver are tried
-    /// again. (One that cannot begin, because something is missing, fails after ten minutes.) Default: 600. Cannot be changed
-    /// after creation.
+    /// Seconds after which a backup that has begun and is not ready fails; until then errors of the storage driver are
+    /// tried again. (One that cannot begin, because something is missing, fails after ten minutes.) Default: 600.
+    /// Cannot be changed after creation.
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 10, max = 86400))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.deadlineSeconds: cannot be changed after creation; create another backup"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.deadlineSeconds: cannot be changed after \
+        creation; create another backup"))]
     pub deadline_seconds: i32,
 
-    /// Days after which the backup deletes itself; never while a restore uses it, and never the last good backup of a living
-    /// instance. Default: none, it stays. May be changed at any time.
+    /// Days after which the backup deletes itself; never while a restore uses it, and never the last good backup of a
+    /// living instance. Default: none, it stays. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub retention_days: Option<i32>,
 
-    /// Name of the VolumeSnapshotClass. Default: the default class of the volume's driver, or its only one. Cannot be changed
-    /// after creation.
+    /// Name of the VolumeSnapshotClass. Default: the default class of the volume's driver, or its only one. Cannot be
+    /// changed after creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub snapshot_class_name: Option<String>,
 
     /// What happens to the snapshot when this resource is deleted. Delete (default): it is deleted too. Retain: the
@@ -108,14 +116,14 @@ pub struct DatabaseBackupSpec {
     #[serde(default)]
     pub deletion_policy: SnapshotPolicy,
 
-    /// Other namespaces that may restore from this backup; "*" means all. Default: none. May be changed at any time, which
-    /// gives or withdraws the consent for restores that begin from then on.
+    /// Other namespaces that may restore from this backup; "*" means all. Default: none. May be changed at any time,
+    /// which gives or withdraws the consent for restores that begin from then on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = LABEL_OR_ALL)))]
     pub allowed_namespaces: Vec<String>,
 
-    /// Whether the backup is to be proved: it is restored into a throw-away instance that nobody else can connect to, the
-    /// engine's own checks run on it, and the result is the condition Verified. Default: false. May be set later.
+    /// Whether the backup is to be proved: it is restored into a throw-away instance that nobody else can connect to,
+    /// the engine's own checks run on it, and the result is the condition Verified. Default: false. May be set later.
     #[serde(default)]
     pub verify: bool,
 }

@@ -1,6 +1,10 @@
 //! Condition types and reasons, and the one function that sets a condition.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::limits::MESSAGE;
 
 /// The database accepts connections; of a cluster: and all its replicas stream.
 pub const READY: &str = "Ready";
@@ -98,8 +102,10 @@ pub mod reason {
     pub const POD_FORBIDDEN: &str = "PodForbidden";
     /// The password could not be changed inside the database.
     pub const CREDENTIALS_NOT_APPLIED: &str = "CredentialsNotApplied";
-    /// The API server refused a write of the operator.
+    /// A write of the operator is refused, or does not succeed.
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// What the operator must know could not be read.
+    pub const READ_FAILED: &str = "ReadFailed";
     /// A cluster without the API of VolumeSnapshots.
     pub const SNAPSHOT_API_MISSING: &str = "SnapshotApiMissing";
     /// There is no such VolumeSnapshotClass, or none for the volume's driver.
@@ -135,11 +141,11 @@ pub mod reason {
 
     /// The backup was restored and the engine's checks found it good.
     pub const CHECKED: &str = "Checked";
-    /// The backup waits for its proof, or the proof is under way.
+    /// The backup waits for its verification, or the verification is under way.
     pub const VERIFYING: &str = "Verifying";
     /// The engine's checks found damage, or the restored database did not start.
     pub const CHECK_FAILED: &str = "CheckFailed";
-    /// The proof could not be finished; it says nothing of the backup.
+    /// The verification could not be finished; it says nothing of the backup.
     pub const NOT_CHECKED: &str = "NotChecked";
 
     /// The first start from a backup is under way.
@@ -148,6 +154,8 @@ pub mod reason {
     pub const BACKUP_NOT_AVAILABLE: &str = "BackupNotAvailable";
     /// The operator lacks the rights that a restore from another namespace takes.
     pub const CROSS_NAMESPACE_FORBIDDEN: &str = "CrossNamespaceForbidden";
+    /// The time of a backup is over by the operator's clock, which differs from the API server's.
+    pub const CLOCK_DIFFERS: &str = "ClockDiffers";
     /// The backup to be restored is not ready yet.
     pub const BACKUP_NOT_READY: &str = "BackupNotReady";
     /// The backup to be restored failed, or its snapshot is gone.
@@ -176,6 +184,10 @@ pub mod reason {
     /// The last backup before the data goes failed.
     pub const FINAL_BACKUP_FAILED: &str = "FinalBackupFailed";
 
+    /// The resource goes, and data stays that its policy would not keep: it is not the resource's, or has no good last
+    /// backup.
+    pub const DATA_KEPT: &str = "DataKept";
+
     /// A primary accepts connections.
     pub const PRIMARY_SERVES: &str = "PrimaryServes";
     /// No primary accepts connections.
@@ -203,31 +215,92 @@ pub mod reason {
     pub const APPLIED: &str = "Applied";
 }
 
+/// Whether what a condition's type says is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It is.
+    True,
+    /// It is not.
+    False,
+    /// That is not known.
+    Unknown,
+}
+
+impl Truth {
+    /// As it is written in a condition.
+    pub fn word(self) -> &'static str {
+        match self {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => "Unknown",
+        }
+    }
+
+    /// Whether a condition says this.
+    pub fn is(self, condition: &Condition) -> bool {
+        condition.status == self.word()
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(is_so: bool) -> Self {
+        if is_so { Truth::True } else { Truth::False }
+    }
+}
+
 /// A condition before it has a time: what `decide` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub struct PlannedCondition {
     /// Condition type, one of the constants of this module.
     pub type_: &'static str,
-    /// "True", "False" or "Unknown".
-    pub status: &'static str,
+    /// Whether it is so.
+    pub status: Truth,
     /// One of [`reason`].
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// One or two sentences: what is so, and if it is not good, what a person can do.
     pub message: String,
+    /// What the Event is like that tells of a new reason, in kinds that tell of this type.
+    pub event: News,
+}
+
+/// What an Event is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// There is none.
+    Silent,
+    /// A Normal one; a Warning if the resource is stalled for the same reason.
+    Normal,
+    /// A Warning: a person should look.
+    Warning,
+}
+
+impl PlannedCondition {
+    /// The same, of which no Event tells.
+    pub fn silent(self) -> Self {
+        let event = News::Silent;
+        PlannedCondition { event, ..self }
+    }
+
+    /// The same, of which a Warning tells.
+    pub fn warning(self) -> Self {
+        let event = News::Warning;
+        PlannedCondition { event, ..self }
+    }
 }
 
 /// A statement.
 pub fn state(
     type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
+    status: Truth,
+    reason: impl Into<Cow<'static, str>>,
     message: impl Into<String>,
-) -> Statement {
-    Statement {
+) -> PlannedCondition {
+    PlannedCondition {
         type_,
         status,
-        reason,
+        reason: reason.into(),
         message: message.into(),
+        event: News::Normal,
     }
 }
 
@@ -237,30 +310,31 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 }
 
 /// Whether the condition of this type is there and has this status.
-pub fn has(conditions: &[Condition], type_: &str, status: &str) -> bool {
-    find(conditions, type_).is_some_and(|condition| condition.status == status)
+pub fn has(conditions: &[Condition], type_: &str, status: Truth) -> bool {
+    find(conditions, type_).is_some_and(|condition| status.is(condition))
 }
 
-/// The conditions that `statements` make of `before`. `lastTransitionTime` moves only when a condition's status moves (API
-/// conventions); a condition that nobody states any more is gone.
+/// The conditions that `statements` make of `before`. `lastTransitionTime` moves only when a condition's status moves
+/// (API conventions); a condition that nobody states any more is gone. A message that is longer than the schema takes
+/// is cut, whatever it quotes: a status that is refused would tell nothing.
 pub fn conditions(
     before: &[Condition],
-    statements: &[Statement],
+    planned: &[PlannedCondition],
     generation: i64,
     now: &Time,
 ) -> Vec<Condition> {
-    statements
+    planned
         .iter()
-        .map(|statement| {
+        .map(|planned| {
             let kept = before
                 .iter()
-                .find(|old| old.type_ == statement.type_ && old.status == statement.status)
+                .find(|old| old.type_ == planned.type_ && planned.status.is(old))
                 .map(|old| old.last_transition_time.clone());
             Condition {
-                type_: statement.type_.to_owned(),
-                status: statement.status.to_owned(),
-                reason: statement.reason.to_owned(),
-                message: statement.message.clone(),
+                type_: planned.type_.to_owned(),
+                status: planned.status.word().to_owned(),
+                reason: planned.reason.clone().into_owned(),
+                message: planned.message.chars().take(MESSAGE).collect(),
                 observed_generation: Some(generation),
                 last_transition_time: kept.unwrap_or_else(|| now.clone()),
             }

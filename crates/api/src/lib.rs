@@ -1,5 +1,5 @@
-//! The nouns of Mini DBaaS: custom resources, condition types and reasons, and every name the operator gives to anything.
-//! Nothing here talks to a cluster; crate `plan` decides with these types and crate `minidbaas` acts on them.
+//! The nouns of Mini DBaaS: custom resources, condition types and reasons, and every name the operator gives to
+//! anything. Nothing here talks to a cluster; crate `plan` decides with these types and crate `minidbaas` acts on them.
 #![warn(missing_docs)]
 
 pub mod backup;
@@ -7,7 +7,10 @@ pub mod condition;
 pub mod external;
 pub mod ha_cluster;
 pub mod instance;
+pub mod limits;
 pub mod names;
+pub mod object_name;
+pub mod reported;
 pub mod restore;
 
 pub use backup::{DatabaseBackup, DatabaseBackupSpec, DatabaseBackupStatus};

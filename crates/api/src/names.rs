@@ -18,6 +18,8 @@ pub const LABEL_INSTANCE: &str = "minidbaas.dev/instance";
 
 /// Component of the server's pod and of every other child but Jobs.
 pub const COMPONENT_DATABASE: &str = "database";
+/// Component of the ConfigMap with the scripts.
+pub const COMPONENT_SCRIPTS: &str = "scripts";
 /// Component of a Job that changes something inside a running database.
 pub const COMPONENT_APPLY: &str = "apply";
 
@@ -30,7 +32,7 @@ pub const COMPONENT_LOGIN: &str = "login";
 /// Component of the VolumeSnapshot of a backup.
 pub const COMPONENT_BACKUP: &str = "backup";
 /// Component of the VolumeSnapshot and its content by which an instance reads another namespace's snapshot.
-pub const COMPONENT_SNAPSHOT_COPY: &str = "snapshot-copy";
+pub const COMPONENT_IMPORTED_SNAPSHOT: &str = "snapshot-copy";
 /// Label of a backup that its instance's schedule made.
 pub const LABEL_SCHEDULED: &str = "minidbaas.dev/scheduled";
 /// Label of the last backup of an instance that was deleted.
@@ -46,6 +48,10 @@ pub const LABEL_VERIFIES: &str = "minidbaas.dev/verifies";
 pub const ANNOTATION_PAUSED: &str = "minidbaas.dev/paused";
 /// Hash of the object as the operator last asked for it; shows fields that are no longer asked for.
 pub const ANNOTATION_HASH: &str = "minidbaas.dev/hash";
+/// On what is kept when a resource goes (the claim and the Secrets of an instance; the `postgresql` and the Secrets of
+/// an HACluster): the UID of the resource that it was made for, or whose spec was found to fit it. No other one hands
+/// it over to be deleted.
+pub const ANNOTATION_ACCEPTED_BY: &str = "minidbaas.dev/accepted-by";
 /// On the volume claim: the engine whose data it holds.
 pub const ANNOTATION_ENGINE: &str = "minidbaas.dev/engine";
 /// On the volume claim: the newest version that ran on the data.
@@ -56,12 +62,16 @@ pub const ANNOTATION_DATABASE: &str = "minidbaas.dev/database";
 pub const ANNOTATION_USERNAME: &str = "minidbaas.dev/username";
 /// On the volume claim: the backup that the data was restored from, as JSON of `RestoredFrom`.
 pub const ANNOTATION_RESTORED_FROM: &str = "minidbaas.dev/restored-from";
+/// On a StorageClass: the access mode of new claims of this class; ReadWriteOncePod unless it says ReadWriteOnce.
+pub const ANNOTATION_ACCESS_MODE: &str = "minidbaas.dev/access-mode";
 /// On the VolumeSnapshot: the UID of the backup it was made for.
 pub const ANNOTATION_BACKUP: &str = "minidbaas.dev/backup-uid";
 /// On the Job that holds writes and on its pod: the name of the backup.
 pub const ANNOTATION_BACKUP_NAME: &str = "minidbaas.dev/backup";
 /// On the VolumeSnapshot and its content by which an instance reads another namespace's snapshot: the instance's UID.
 pub const ANNOTATION_INSTANCE: &str = "minidbaas.dev/instance-uid";
+/// Of what belongs to no namespace: the namespace of its instance.
+pub const ANNOTATION_INSTANCE_NAMESPACE: &str = "minidbaas.dev/instance-namespace";
 /// On an instance: the UID of the DatabaseRestore that made it.
 pub const ANNOTATION_RESTORE: &str = "minidbaas.dev/restore-uid";
 /// On the pod template and its pod: the UID of the Offline backup for which the server is held back.
@@ -74,8 +84,9 @@ pub const ANNOTATION_RESTART: &str = "minidbaas.dev/restart-settings";
 pub const ANNOTATION_RETRY: &str = "minidbaas.dev/retried-settings";
 /// On a `postgresql`: when the Zalando operator was asked to look again, in seconds since 1970.
 pub const ANNOTATION_ASKED: &str = "minidbaas.dev/asked-again";
-/// On the binding Secret: the revision of the password in the database, as in the administrator's Secret. With an HACluster also
-/// on the Secret that the Zalando operator reads, and on the `postgresql`: the revision that the operator was told of.
+/// On the binding Secret: the revision of the password in the database, as in the administrator's Secret. With an
+/// HACluster also on the Secret that the Zalando operator reads, and on the `postgresql`: the revision that the
+/// operator was told of.
 pub const ANNOTATION_REVISION: &str = "minidbaas.dev/revision";
 /// On a Job's pod: the settings file to be checked.
 pub const ANNOTATION_CANDIDATE: &str = "minidbaas.dev/candidate-settings";
@@ -88,7 +99,7 @@ pub const FINALIZER_PROTECTION: &str = "minidbaas.dev/deletion-protection";
 /// Holds an instance with deletionPolicy Snapshot until its last backup is ready.
 pub const FINALIZER_FINAL_BACKUP: &str = "minidbaas.dev/final-backup";
 /// Holds an instance until the objects by which it reads another namespace's snapshot are deleted.
-pub const FINALIZER_SNAPSHOT_COPY: &str = "minidbaas.dev/snapshot-copy";
+pub const FINALIZER_IMPORTED_SNAPSHOT: &str = "minidbaas.dev/snapshot-copy";
 /// Holds an HACluster until what was delegated is at an end: its servers stopped, or everything deleted.
 pub const FINALIZER_HA_CLUSTER: &str = "minidbaas.dev/ha-cluster";
 
@@ -105,6 +116,11 @@ pub fn admin_secret(instance: &str) -> String {
 /// The pod of the instance's StatefulSet.
 pub fn pod(instance: &str) -> String {
     format!("{instance}-0")
+}
+
+/// The ConfigMap with the scripts of this hash.
+pub fn scripts(instance: &str, hash: &str) -> String {
+    format!("{instance}-scripts-{hash}")
 }
 
 /// The Job that checks settings with this hash and applies them to the running database.
@@ -153,12 +169,12 @@ pub fn final_backup(instance: &str, instance_uid: &str) -> String {
 }
 
 /// The VolumeSnapshot by which an instance reads another namespace's snapshot.
-pub fn snapshot_copy(instance: &str, instance_uid: &str) -> String {
+pub fn imported_snapshot(instance: &str, instance_uid: &str) -> String {
     format!("{instance}-copy-{}", short(instance_uid))
 }
 
 /// The VolumeSnapshotContent of that VolumeSnapshot.
-pub fn snapshot_content_copy(instance_uid: &str) -> String {
+pub fn imported_content_name(instance_uid: &str) -> String {
     format!("minidbaas-copy-{instance_uid}")
 }
 
@@ -167,8 +183,8 @@ pub fn host(instance: &str, namespace: &str) -> String {
     format!("{instance}.{namespace}.svc")
 }
 
-/// The default for spec.database: the instance's name, unless the engine has a database of that name for itself. A user who
-/// owned that would own the server.
+/// The default for spec.database: the instance's name, unless the engine has a database of that name for itself. A user
+/// who owned that would own the server.
 pub fn default_database(instance: &str, engine: Engine) -> String {
     let reserved: &[&str] = match engine {
         Engine::Postgresql => &["postgres", "template0", "template1"],
@@ -224,7 +240,18 @@ fn well_known(
     .into()
 }
 
-/// The labels by which the Service, the StatefulSet and the NetworkPolicy find the server's pod.
+/// The labels by which the Service finds the server's pod and no other that the StatefulSet has: a StatefulSet labels
+/// each of its pods with the pod's name.
+pub fn server_selector(instance: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(instance);
+    labels.insert(
+        "statefulset.kubernetes.io/pod-name".to_owned(),
+        pod(instance),
+    );
+    labels
+}
+
+/// The labels by which the StatefulSet and the NetworkPolicy find the server's pod.
 pub fn selector(instance: &str) -> BTreeMap<String, String> {
     [
         (LABEL_COMPONENT, COMPONENT_DATABASE),

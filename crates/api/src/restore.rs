@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::CredentialsSecret;
+use crate::object_name::{INSTANCE, LABEL, SUBDOMAIN};
 
 /// A restore of a backup into a new instance.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -26,7 +27,8 @@ use crate::instance::CredentialsSecret;
     status = "DatabaseRestoreStatus",
     derive = "PartialEq",
     selectable = ".spec.backup.name",
-    doc = "DatabaseRestore makes a new instance from a backup and records how that went. It does not own the instance: deleting it deletes nothing.",
+    doc = "DatabaseRestore makes a new instance from a backup and records how that went. It does not own the \
+        instance: deleting it deletes nothing.",
     printcolumn(name = "Backup", type_ = "string", json_path = ".spec.backup.name"),
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
@@ -45,18 +47,18 @@ use crate::instance::CredentialsSecret;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self == oldSelf").message("spec: cannot be changed after creation; create another DatabaseRestore")
+    validation = Rule::new("self == oldSelf").message("spec: cannot be changed after creation; create another \
+        DatabaseRestore")
 )]
 pub struct DatabaseRestoreSpec {
     /// The backup to restore. Cannot be changed after creation.
     pub backup: BackupReference,
 
-    /// Name of the new DatabaseInstance, in this namespace. There must be none of this name. Cannot be changed after creation.
-    #[schemars(
-        length(min = 1, max = 52),
-        regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-    )]
-    #[x_kube(validation = Rule::new("!self.endsWith('-admin')").message("spec.instance: must not end in '-admin', which is the suffix of another instance's Secret"))]
+    /// Name of the new DatabaseInstance, in this namespace. There must be none of this name. Cannot be changed after
+    /// creation.
+    #[schemars(length(min = 1, max = 52), regex(pattern = INSTANCE))]
+    #[x_kube(validation = Rule::new("!self.endsWith('-admin')").message("spec.instance: must not end in '-admin', \
+        which is the suffix of another instance's Secret"))]
     pub instance: String,
 
     /// What the new instance has otherwise than the one that was backed up. Default: nothing. Cannot be changed after
@@ -70,12 +72,12 @@ pub struct DatabaseRestoreSpec {
 #[serde(rename_all = "camelCase")]
 pub struct BackupReference {
     /// Name of the DatabaseBackup.
-    #[schemars(length(min = 1, max = 75))]
+    #[schemars(length(min = 1, max = 75), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
     /// Its namespace. Default: this one. The backup must allow restores into this namespace (spec.allowedNamespaces).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub namespace: Option<String>,
 }
 
@@ -121,7 +123,7 @@ pub struct StorageOverride {
 
     /// Name of the StorageClass, of the same driver. Default: the class of the backed-up volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub class_name: Option<String>,
 }
 

@@ -90,7 +90,8 @@ pub async fn apply<R: Reconciled>(
         Write::Delete { kind, name, uid } => delete(context, namespace, *kind, name, uid).await,
         Write::Finalizers(finalizers) => {
             let name = owner.name_any();
-            let change = json!({"metadata": {"uid": owner.uid(), "resourceVersion": owner.resource_version(), "finalizers": finalizers}});
+            let change = json!({"metadata": {"uid": owner.uid(), "resourceVersion": owner.resource_version(),
+                "finalizers": finalizers}});
             let resources: Api<R> = Api::namespaced(context.client.clone(), namespace);
             call(
                 "patch",
@@ -123,7 +124,8 @@ async fn create(context: &Context, namespace: &str, object: &Object) -> Result<(
     Ok(())
 }
 
-async fn delete(
+/// Deletes an object if it is still the one with this UID.
+pub async fn delete(
     context: &Context,
     namespace: &str,
     kind: Kind,

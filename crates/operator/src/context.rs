@@ -1,21 +1,25 @@
 //! What a pass may touch: the client, events, metrics, and the count of failures by object.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource};
 
+use crate::clock::ServerClock;
 use crate::error::Error;
+use crate::failures::Failures;
 use crate::metrics::Metrics;
+use crate::recent::Recent;
 use crate::stores::Stores;
+use crate::turns::Turns;
+use crate::words::LastWords;
 
 /// Longest wait for an answer to one call; the client itself would wait for ever.
 const CALL_SECONDS: u64 = 10;
-/// Longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Own writes of statuses that are on their way back.
+const MOST_OVERTAKEN: usize = 5000;
 
 /// The namespaces that are watched.
 #[derive(Clone)]
@@ -60,10 +64,16 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// What the watches know, for rules between resources.
     pub stores: Arc<Stores>,
-    last_words: Mutex<HashMap<String, String>>,
+    /// How far our clock is from the API server's.
+    pub clock: ServerClock,
+    /// Whose verifications had their turn.
+    pub turns: Turns,
+    /// What pods said before they went.
+    pub last_words: LastWords,
     served: Mutex<Option<(DefinitionKey, Vec<String>)>>,
-    failures: Mutex<HashMap<String, u32>>,
-    overtaken: Mutex<HashMap<String, String>>,
+    /// Failed passes.
+    pub failures: Failures,
+    overtaken: Mutex<Recent<String>>,
 }
 
 impl Context {
@@ -75,6 +85,7 @@ impl Context {
         identity: &str,
         metrics: Arc<Metrics>,
         stores: Arc<Stores>,
+        clock: ServerClock,
     ) -> Self {
         let reporter = Reporter {
             controller: api::names::FIELD_MANAGER.to_owned(),
@@ -87,10 +98,12 @@ impl Context {
             reporter,
             metrics,
             stores,
-            last_words: Mutex::default(),
+            clock,
+            turns: Turns::default(),
+            last_words: LastWords::default(),
             served: Mutex::default(),
-            failures: Mutex::default(),
-            overtaken: Mutex::default(),
+            failures: Failures::default(),
+            overtaken: Mutex::new(Recent::new(MOST_OVERTAKEN)),
         }
     }
 
@@ -106,29 +119,9 @@ impl Context {
         }
     }
 
-    /// Remembers the last words of a pod that does not stay for long.
-    pub fn hear(&self, job: &str, words: String) {
-        self.last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.to_owned(), words);
-    }
-
-    /// The last words of the pod of this Job, if they were heard.
-    pub fn heard(&self, job: &str) -> Option<String> {
-        self.last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(job)
-            .cloned()
-    }
-
-    /// Forgets the last words of the pod of this Job.
-    pub fn forget_words(&self, job: &str) {
-        self.last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(job);
+    /// How many seconds our clock is ahead of the API server's; `None` before the first answer.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.clock.skew_seconds()
     }
 
     /// The versions that this definition of the Zalando operator's resource serves, if they were read.
@@ -143,25 +136,17 @@ impl Context {
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, versions));
     }
 
-    /// Remembers a failure of this object and tells how long to pause: 0.5 s, doubled by each failure in a row.
-    pub fn pause_after_failure(&self, uid: &str) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_default();
-        *count += 1;
-        Duration::from_millis(250)
-            .saturating_mul(1 << (*count).min(10))
-            .min(LONGEST_PAUSE)
-    }
-
     /// Remembers that a status was written on top of this version of an object: whoever still sees it sees the past.
     pub fn overtake(&self, uid: &str, version: String) {
         self.overtaken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid.to_owned(), version);
+            .touch(uid)
+            .clone_from(&version);
     }
 
-    /// Whether this is the version that a status was written on top of. Once a newer one is seen, there is nothing to remember.
+    /// Whether this is the version that a status was written on top of. Once a newer one is seen, there is nothing to
+    /// remember.
     pub fn is_overtaken(&self, uid: &str, version: &str) -> bool {
         let mut overtaken = self
             .overtaken
@@ -169,17 +154,9 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner);
         let same = overtaken.get(uid).is_some_and(|old| old == version);
         if !same {
-            overtaken.remove(uid);
+            overtaken.forget(uid);
         }
         same
-    }
-
-    /// Forgets the failures of this object.
-    pub fn forget_failures(&self, uid: &str) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
     }
 }
 

@@ -5,17 +5,18 @@ mod fresh;
 pub mod ha_cluster;
 pub mod instance;
 mod origin;
-mod reader;
+pub mod reader;
 pub mod restore;
 mod zalando;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Error as ControllerError;
+use kube::runtime::controller::{Config, Error as ControllerError};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -23,6 +24,22 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::pass::{self, Reconciled};
+use crate::pruned;
+
+/// So long a pass waits for more news of its resource: what one pass writes comes back as many.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// A controller whose store is lean. `patient`: news are taken together. (While writes are held, nobody waits.)
+fn controller<R: Reconciled>(
+    context: &Context,
+    concurrency: u16,
+    patient: bool,
+) -> Controller<DeserializeGuard<R>> {
+    let (changes, store) = pruned::watch(context.watched());
+    let wait = if patient { TOGETHER } else { Duration::ZERO };
+    let config = Config::default().concurrency(concurrency).debounce(wait);
+    Controller::for_stream(changes, store).with_config(config)
+}
 
 /// Runs a controller until its stop signal.
 async fn drive<R: Reconciled>(controller: Controller<DeserializeGuard<R>>, context: Arc<Context>) {
@@ -53,8 +70,8 @@ fn those<R: Reconciled>(
         .collect()
 }
 
-/// The resources that changes of foreign objects concern. The kind may be missing from the cluster and come later: this watch
-/// then tries again by itself, with pauses of its own, and holds up no other.
+/// The resources that changes of foreign objects concern. The kind may be missing from the cluster and come later: this
+/// watch then tries again by itself, with pauses of its own, and holds up no other.
 fn concerned<K, R, I>(
     objects: Api<K>,
     config: watcher::Config,

@@ -29,6 +29,18 @@ pub enum Error {
         /// How long the call was given.
         seconds: u64,
     },
+    /// There are more objects than can be meant.
+    #[error(
+        "list {kind} {what}: there are {count} or more, and hardly one of them was made for this resource"
+    )]
+    TooMany {
+        /// Kind of the objects.
+        kind: Cow<'static, str>,
+        /// By what they were looked for.
+        what: String,
+        /// How many were read.
+        count: usize,
+    },
     /// The operating system has no random bytes to give.
     #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -50,13 +62,32 @@ impl Error {
         self.code() == Some(404)
     }
 
+    /// What was tried, on what, and the server's own words, as far as a person reads on.
+    pub fn words(&self) -> String {
+        let said = match self {
+            Error::Api {
+                verb,
+                kind,
+                name,
+                source,
+            } => match &**source {
+                kube::Error::Api(status) if !status.message.is_empty() => {
+                    format!("{verb} {kind} {name}: {}", status.message)
+                }
+                source => format!("{verb} {kind} {name}: {source}"),
+            },
+            Error::Timeout { .. } | Error::TooMany { .. } | Error::Random(_) => self.to_string(),
+        };
+        shorten(said.trim_end_matches('.'))
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Error::Api { source, .. } => match &**source {
                 kube::Error::Api(status) => Some(status.code),
                 _ => None,
             },
-            Error::Timeout { .. } | Error::Random(_) => None,
+            Error::Timeout { .. } | Error::TooMany { .. } | Error::Random(_) => None,
         }
     }
 
@@ -64,4 +95,16 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         matches!(self.code(), Some(400 | 403 | 405 | 422))
     }
+}
+
+/// Who speaks at length says what it is about at the beginning, and often why at the end.
+fn shorten(text: &str) -> String {
+    const HALF: usize = 200;
+    let length = text.chars().count();
+    if length <= 2 * HALF {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(HALF).collect();
+    let end: String = text.chars().skip(length - HALF).collect();
+    format!("{begin} … {end}")
 }

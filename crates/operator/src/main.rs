@@ -1,17 +1,26 @@
 //! The operator of Mini DBaaS: `run` reconciles, `crd` and `catalog` print what `crds/` and `deploy/` hold.
 
 mod apply;
+mod clock;
 mod context;
 mod controllers;
 mod error;
+mod failures;
 mod leader;
 mod metrics;
+mod orphans;
 mod pass;
+mod pruned;
+mod recent;
+mod reference;
 mod report;
+mod series;
 mod server;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod words;
 
 use std::sync::Arc;
 
@@ -19,9 +28,11 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use futures::FutureExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::client::ClientBuilder;
 use kube::{Client, Config, CustomResourceExt};
 use tracing_subscriber::EnvFilter;
 
+use crate::clock::ServerClock;
 use crate::context::{Context, Scope};
 use crate::metrics::Metrics;
 use crate::stores::Stores;
@@ -45,6 +56,8 @@ enum Command {
     },
     /// Print the ConfigMap with the compiled-in engine catalog as YAML.
     Catalog,
+    /// Print the page that explains every field, as Markdown.
+    Reference,
 }
 
 #[derive(clap::Args)]
@@ -78,11 +91,17 @@ enum LogFormat {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => tokio::runtime::Builder::new_multi_thread()
+            // Also where the container has a share of one processor only: a pass that computes must not hold up all
+            // others.
+            .worker_threads(
+                std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
+            )
             .enable_all()
             .build()?
             .block_on(run(arguments)),
         Command::Crd { plural } => print(&crd(&plural)?),
         Command::Catalog => print(&catalog()?),
+        Command::Reference => print(&reference()?),
     }
 }
 
@@ -128,7 +147,20 @@ fn crd(plural: &str) -> Result<String> {
     let found = found.with_context(|| format!("there is no resource {plural}"))?;
     let mut crd = serde_json::to_value(found)?;
     join_lines(&mut crd);
-    Ok(serde_yaml::to_string(&crd)?)
+    api::limits::limit(&mut crd);
+    Ok(quote_switches(&serde_yaml::to_string(&crd)?))
+}
+
+/// On and Off are words here, and truth values to whoever reads YAML 1.1, such as `kubectl apply -f`.
+fn quote_switches(yaml: &str) -> String {
+    let quoted = yaml.lines().map(|line| {
+        let (start, word) = line.rsplit_once(' ').unwrap_or_default();
+        match word {
+            "On" | "Off" if start.ends_with([':', '-']) => format!("{start} '{word}'\n"),
+            _ => format!("{line}\n"),
+        }
+    });
+    quoted.collect()
 }
 
 /// The ConfigMap of `deploy/base/catalog.yaml`.
@@ -139,6 +171,15 @@ fn catalog() -> Result<String> {
         "data": plan::catalog::Catalog::built_in().data(),
     });
     Ok(serde_yaml::to_string(&map)?)
+}
+
+/// `docs/reference.md`.
+fn reference() -> Result<String> {
+    let all = crds()
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<_>, _>>()?;
+    reference::page(&all)
 }
 
 async fn run(arguments: Run) -> Result<()> {
@@ -152,10 +193,13 @@ async fn run(arguments: Run) -> Result<()> {
         .context("no Kubernetes configuration was found")?;
     // The default retries any request for minutes inside one call; a pass rather fails and is done again.
     config.default_retry = false;
-    let client = Client::try_from(config)?;
+    let clock = ServerClock::default();
+    let client: Client = ClientBuilder::try_from(config.clone())?
+        .with_layer(&clock)
+        .build();
     let stop = stop_signal()?.shared();
     let stores = Arc::new(Stores::default());
-    let metrics = Arc::new(Metrics::new(stores.clone()));
+    let metrics = Arc::new(Metrics::new(stores.clone(), clock.clone()));
     let server = server::bind(&arguments.listen).await?;
     let serving = tokio::spawn(server::serve(
         server,
@@ -164,7 +208,7 @@ async fn run(arguments: Run) -> Result<()> {
         stop.clone(),
     ));
     let Some(lease) = leader::acquire(
-        client.clone(),
+        || Ok(Client::try_from(config)?),
         &arguments.operator_namespace,
         &arguments.identity,
         stop.clone(),
@@ -183,6 +227,7 @@ async fn run(arguments: Run) -> Result<()> {
         &arguments.identity,
         metrics,
         stores,
+        clock,
     ));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -200,6 +245,7 @@ async fn run(arguments: Run) -> Result<()> {
     };
     tokio::select! {
         () = controllers => {}
+        () = orphans::run(&context) => {}
         // Without the lease another replica may be at work already: end at once, and let Kubernetes start a standby.
         () = lease.lost() => anyhow::bail!("the Lease was lost"),
     }

@@ -11,7 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock::ServerClock;
+use crate::series::Series;
 use crate::stores::Stores;
+
+/// Series of one counter.
+const MOST_SERIES: usize = 10_000;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PassLabels {
@@ -25,13 +30,13 @@ struct WriteLabels {
     kind: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct InstanceLabels {
     namespace: String,
     instance: String,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct ClusterLabels {
     namespace: String,
     cluster: String,
@@ -40,24 +45,26 @@ struct ClusterLabels {
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
+    stores: Arc<Stores>,
     passes: Family<PassLabels, Counter>,
     durations: Histogram,
     writes: Family<WriteLabels, Counter>,
     backup_durations: Histogram,
-    backup_failures: Family<InstanceLabels, Counter>,
+    backup_failures: Series<InstanceLabels>,
     restore_durations: Histogram,
-    failovers: Family<ClusterLabels, Counter>,
+    failovers: Series<ClusterLabels>,
     /// 1 while this replica holds the Lease.
     pub leader: Gauge,
 }
 
 impl Metrics {
     /// Metrics of one process; what they tell of resources comes from the stores.
-    pub fn new(stores: Arc<Stores>) -> Self {
+    pub fn new(stores: Arc<Stores>, clock: ServerClock) -> Self {
         let mut registry = Registry::with_prefix("minidbaas");
-        registry.register_collector(Box::new(stores));
+        registry.register_collector(Box::new(stores.clone()));
+        registry.register_collector(Box::new(clock));
         let backup_durations = Histogram::new(exponential_buckets(0.25, 2.0, 14));
-        let backup_failures = Family::default();
+        let backup_failures = Series::new(MOST_SERIES);
         let restore_durations = Histogram::new(exponential_buckets(0.5, 2.0, 14));
         registry.register(
             "backup_duration_seconds",
@@ -67,18 +74,18 @@ impl Metrics {
         registry.register(
             "backup_failures",
             "Backups that failed",
-            backup_failures.clone(),
+            backup_failures.family(),
         );
         registry.register(
             "restore_duration_seconds",
             "Time from the making of a restored instance until it accepted connections",
             restore_durations.clone(),
         );
-        let failovers = Family::default();
+        let failovers = Series::new(MOST_SERIES);
         registry.register(
             "ha_cluster_failovers",
             "Changes of an HACluster's primary",
-            failovers.clone(),
+            failovers.family(),
         );
         let passes = Family::default();
         let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
@@ -98,6 +105,7 @@ impl Metrics {
         );
         Metrics {
             registry,
+            stores,
             passes,
             durations,
             writes,
@@ -120,7 +128,10 @@ impl Metrics {
             namespace,
             instance,
         };
-        self.backup_failures.get_or_create(&labels).inc();
+        if self.backup_failures.is_full() {
+            self.forget_the_gone();
+        }
+        self.backup_failures.count(labels);
     }
 
     /// Counts a restored instance that has just accepted connections for the first time.
@@ -131,7 +142,10 @@ impl Metrics {
     /// Counts a change of a cluster's primary.
     pub fn failed_over(&self, namespace: String, cluster: String) {
         let labels = ClusterLabels { namespace, cluster };
-        self.failovers.get_or_create(&labels).inc();
+        if self.failovers.is_full() {
+            self.forget_the_gone();
+        }
+        self.failovers.count(labels);
     }
 
     /// Counts a pass.
@@ -149,8 +163,21 @@ impl Metrics {
         self.writes.get_or_create(&WriteLabels { verb, kind }).inc();
     }
 
+    /// Ends the series of resources that are gone. Before the watches have begun, nobody knows.
+    fn forget_the_gone(&self) {
+        if let Some(instances) = self.stores.names_of_instances() {
+            self.backup_failures
+                .keep(|of| instances.contains(&(of.namespace.clone(), of.instance.clone())));
+        }
+        if let Some(clusters) = self.stores.names_of_clusters() {
+            self.failovers
+                .keep(|of| clusters.contains(&(of.namespace.clone(), of.cluster.clone())));
+        }
+    }
+
     /// All metrics as text.
     pub fn text(&self) -> String {
+        self.forget_the_gone();
         let mut text = String::new();
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -1,9 +1,11 @@
 //! One pass, written once: observe, decide, apply, report. Each kind of resource brings its own first two steps.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::reported::Reported;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -11,6 +13,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use plan::Plan;
+use plan::failing::{self, Ready};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +28,8 @@ const OWN_WRITE: Duration = Duration::from_secs(1);
 
 /// A kind of resource that is reconciled.
 pub trait Reconciled:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    Reported<Status: Serialize + PartialEq + Send + Sync>
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
     + Serialize
@@ -36,11 +40,10 @@ pub trait Reconciled:
 {
     /// What a pass reads.
     type Observed: Send + Sync;
-    /// The resource's status.
-    type Status: Serialize + PartialEq + Clone + Send + Sync;
-
-    /// The status as it is.
-    fn status(&self) -> Option<&Self::Status>;
+    /// Whether Ready speaks of now.
+    fn ready(&self) -> Ready {
+        Ready::OfNow
+    }
     /// Reads everything that `decide` looks at; writes nothing.
     fn observe(
         &self,
@@ -48,8 +51,8 @@ pub trait Reconciled:
     ) -> impl Future<Output = Result<Self::Observed, Error>> + Send;
     /// The rules, in crate `plan`.
     fn decide(&self, observed: &Self::Observed, now: &Time) -> Plan<Self::Status>;
-    /// The status when a write was refused.
-    fn refused(&self, planned: &Self::Status, error: &str, now: &Time) -> Self::Status;
+    /// The status when a write was refused, or fails again and again.
+    fn failed(&self, planned: &Self::Status, error: &str, now: &Time) -> Self::Status;
     /// Counts what a status that has just been written tells for the first time.
     fn count(&self, _context: &Context, _status: &Self::Status) {}
 }
@@ -75,7 +78,8 @@ pub async fn run<R: Reconciled>(
     let uid = resource.uid().unwrap_or_default();
     let version = resource.resource_version().unwrap_or_default();
     if context.is_overtaken(&uid, &version) {
-        // A child's event was faster than our own status on its way back; from the old one the same would be written again.
+        // A child's event was faster than our own status on its way back; from the old one the same would be written
+        // again.
         return Ok(Action::requeue(OWN_WRITE));
     }
     let started = Instant::now();
@@ -83,27 +87,103 @@ pub async fn run<R: Reconciled>(
     context
         .metrics
         .pass(&R::kind(&()), result.is_ok(), started.elapsed());
-    let requeue = result?;
-    context.forget_failures(&uid);
-    Ok(Action::requeue(requeue.unwrap_or(USUAL)))
+    match result {
+        Ok(requeue) => {
+            context.failures.forget(&uid);
+            Ok(Action::requeue(requeue.unwrap_or(USUAL)))
+        }
+        Err(failure) => {
+            let lasts = context.failures.count(&uid, failure.error.is_conflict());
+            if lasts || failure.is_refused {
+                tell(resource, &context, &failure).await;
+            }
+            Err(failure.error)
+        }
+    }
 }
 
-async fn once<R: Reconciled>(resource: &R, context: &Context) -> Result<Option<Duration>, Error> {
-    let observed = resource.observe(context).await?;
+/// Why a pass failed, and what the user reads if that lasts.
+struct Failure<S> {
+    error: Error,
+    /// `None`: it was the status that could not be written.
+    status: Option<S>,
+    /// Whether the API server refused a write: nothing is gained by waiting for another try before it is told.
+    is_refused: bool,
+}
+
+async fn once<R: Reconciled>(
+    resource: &R,
+    context: &Context,
+) -> Result<Option<Duration>, Failure<R::Status>> {
+    let observed = match resource.observe(context).await {
+        Ok(observed) => observed,
+        Err(error) => return Err(unread(resource, error)),
+    };
     let now = Time(Timestamp::now());
-    let plan = resource.decide(&observed, &now);
+    let resource_before = undisturbed(resource);
+    let plan = resource_before.decide(&observed, &now);
     let namespace = resource.namespace().unwrap_or_default();
     for write in &plan.writes {
         if let Err(error) = apply::apply(context, resource, &namespace, write).await {
-            if error.is_refusal() {
-                let status = resource.refused(&plan.status, &error.to_string(), &now);
-                report::report(context, resource, &status, &[]).await?;
-            }
-            return Err(error);
+            return Err(Failure {
+                status: Some(resource_before.failed(&plan.status, &error.words(), &now)),
+                is_refused: error.is_refusal(),
+                error,
+            });
         }
     }
-    report::report(context, resource, &plan.status, &plan.notices).await?;
-    Ok(plan.requeue)
+    let reported = report::report(context, resource, &plan.status, &plan.events).await;
+    reported.map(|()| plan.requeue).map_err(|error| Failure {
+        error,
+        status: None,
+        is_refused: false,
+    })
+}
+
+/// The resource without what its status says of failed passes: a pass decides as if there had been none.
+fn undisturbed<R: Reconciled>(resource: &R) -> Cow<'_, R> {
+    match resource.status().and_then(failing::without) {
+        Some(status) => {
+            let mut resource = resource.clone();
+            *resource.status_mut() = Some(status);
+            Cow::Owned(resource)
+        }
+        None => Cow::Borrowed(resource),
+    }
+}
+
+fn unread<R: Reconciled>(resource: &R, error: Error) -> Failure<R::Status> {
+    let generation = resource.meta().generation.unwrap_or_default();
+    let (now, words) = (Time(Timestamp::now()), error.words());
+    let before = resource.status();
+    Failure {
+        status: Some(failing::unread(
+            before,
+            resource.ready(),
+            generation,
+            &words,
+            &now,
+        )),
+        is_refused: false,
+        error,
+    }
+}
+
+/// Tells the user of a failure that lasts. What cannot be told either is only logged: the log has the failure itself,
+/// too.
+async fn tell<R: Reconciled>(resource: &R, context: &Context, failure: &Failure<R::Status>) {
+    let Some(status) = &failure.status else {
+        return;
+    };
+    let uid = resource.uid().unwrap_or_default();
+    let generation = resource.meta().generation.unwrap_or_default();
+    if !context.failures.may_be_told(&uid, generation) {
+        return;
+    }
+    let events = failing::event(resource.status(), status);
+    if let Err(error) = report::report(context, resource, status, &events).await {
+        tracing::warn!(kind = %R::kind(&()), name = resource.name_any(), %error, "a failure could not be told");
+    }
 }
 
 /// What happens after an error: a pause that grows with each failure of the same object.
@@ -119,7 +199,7 @@ pub fn after_error<R: Reconciled>(
             invalid.metadata.uid.clone(),
         ),
     };
-    let pause = context.pause_after_failure(&uid.unwrap_or_default());
+    let pause = context.failures.pause(&uid.unwrap_or_default());
     if error.is_conflict() {
         tracing::debug!(kind = %R::kind(&()), name, %error, "the world moved on; looking again");
     } else {

@@ -4,7 +4,7 @@ use api::names::FIELD_MANAGER;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
-use plan::Notice;
+use plan::PlannedEvent;
 use serde_json::json;
 
 use crate::context::{Context, call};
@@ -16,7 +16,7 @@ pub async fn report<R: Reconciled>(
     context: &Context,
     resource: &R,
     status: &R::Status,
-    notices: &[Notice],
+    events: &[PlannedEvent],
 ) -> Result<(), Error> {
     if resource.status() == Some(status) {
         return Ok(());
@@ -53,19 +53,19 @@ pub async fn report<R: Reconciled>(
     }
     context.metrics.write("patch", "status");
     resource.count(context, status);
-    for notice in notices {
-        publish(context, resource, notice).await;
+    for event in events {
+        publish(context, resource, event).await;
     }
     Ok(())
 }
 
 /// An Event that cannot be published is only logged: it must not hold up the work.
-async fn publish<R: Reconciled>(context: &Context, resource: &R, notice: &Notice) {
-    let Notice {
+async fn publish<R: Reconciled>(context: &Context, resource: &R, event: &PlannedEvent) {
+    let PlannedEvent {
         warning,
         reason,
         message,
-    } = notice;
+    } = event;
     tracing::info!(
         namespace = resource.namespace(),
         name = resource.name_any(),

@@ -1,7 +1,7 @@
 //! /healthz, /readyz and /metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -12,10 +12,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use kube::Client;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
 use crate::metrics::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Takes the port, so that a wrong or busy one ends the process at once.
 pub async fn bind(address: &str) -> Result<TcpListener> {
@@ -33,7 +36,10 @@ pub async fn serve(
 ) -> Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready).with_state(client))
+        .route(
+            "/readyz",
+            get(ready).with_state(Arc::new(Readiness::new(client))),
+        )
         .route(
             "/metrics",
             get(|State(metrics): State<Arc<Metrics>>| async move {
@@ -46,17 +52,76 @@ pub async fn serve(
         .await?)
 }
 
+/// Whether the API server answers; asked once a second at most, however many want to know.
+struct Readiness {
+    client: Client,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl Readiness {
+    fn new(client: Client) -> Self {
+        Readiness {
+            client,
+            last: Mutex::default(),
+        }
+    }
+
+    async fn known(&self) -> Result<(), String> {
+        let mut last = self.last.lock().await;
+        if let Some((at, known)) = &*last
+            && at.elapsed() < ASKED_EVERY
+        {
+            return known.clone();
+        }
+        let asked = tokio::time::timeout(Duration::from_secs(3), self.client.apiserver_version());
+        let known = match asked.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("the API server does not answer: {error}\n")),
+            Err(_) => Err("the API server does not answer in time\n".to_owned()),
+        };
+        *last = Some((Instant::now(), known.clone()));
+        known
+    }
+}
+
 /// Ready means that the API server answers.
-async fn ready(State(client): State<Client>) -> impl IntoResponse {
-    match tokio::time::timeout(Duration::from_secs(3), client.apiserver_version()).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ok\n".to_owned()),
-        Ok(Err(error)) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("the API server does not answer: {error}\n"),
-        ),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the API server does not answer in time\n".to_owned(),
-        ),
+async fn ready(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
+    match readiness.known().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Readiness;
+    use crate::tests::server::{client, lines, refusal};
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_are_one_question() {
+        let (client, asked) = client(|_| {
+            let version = json!({"major": "1", "minor": "34", "gitVersion": "", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+            (200, version)
+        });
+        let readiness = Readiness::new(client);
+        let answers = futures::future::join_all((0..1000).map(|_| readiness.known())).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(lines(&asked), ["GET /version"]);
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_is_said_to_all() {
+        let (client, asked) = client(|_| refusal(500, "InternalError", "away"));
+        let readiness = Readiness::new(client);
+        let answers = futures::future::join_all((0..10).map(|_| readiness.known())).await;
+        assert!(
+            answers
+                .iter()
+                .all(|answer| answer.as_ref().unwrap_err().contains("away"))
+        );
+        assert_eq!(lines(&asked).len(), 1);
     }
 }

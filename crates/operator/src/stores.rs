@@ -1,15 +1,16 @@
-//! What the watches know of all resources at once: for rules between resources, and for metrics that must not outlive them.
+//! What the watches know of all resources at once: for rules between resources, and for metrics that must not outlive
+//! them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Error, Formatter};
 use std::sync::{Arc, OnceLock};
 
-use api::condition::{AVAILABLE, BACKUP_HEALTHY, has};
+use api::condition::{AVAILABLE, BACKUP_HEALTHY, Truth, has};
 use api::{DatabaseBackup, DatabaseInstance, HACluster};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use plan::backup::is_sound;
+use plan::reading::backup::is_sound;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -48,6 +49,33 @@ impl Stores {
     }
 }
 
+/// Namespaces and names.
+type Names = HashSet<(String, String)>;
+
+impl Stores {
+    /// Of all instances that are there, or of which backups are; `None` before the watches have begun.
+    pub fn names_of_instances(&self) -> Option<Names> {
+        let (instances, backups) = (self.instances.get()?.state(), self.backups.get()?.state());
+        let of_backups = backups.iter().filter_map(|guard| {
+            let backup = guard.0.as_ref().ok()?;
+            Some((backup.namespace()?, backup.spec.instance.clone()))
+        });
+        let own = instances
+            .iter()
+            .filter_map(|guard| Some((guard.namespace()?, guard.name_any())));
+        Some(own.chain(of_backups).collect())
+    }
+
+    /// Of all clusters that are there; `None` before the watches have begun.
+    pub fn names_of_clusters(&self) -> Option<Names> {
+        let clusters = self.ha_clusters.get()?.state();
+        let names = clusters
+            .iter()
+            .filter_map(|guard| Some((guard.namespace()?, guard.name_any())));
+        Some(names.collect())
+    }
+}
+
 /// Labels of one time series.
 type Labels = Vec<(&'static str, String)>;
 
@@ -81,7 +109,7 @@ impl Collector for Stores {
                     ("namespace", instance.namespace().unwrap_or_default()),
                     ("instance", instance.name_any()),
                 ];
-                healthy.insert(labels, i64::from(condition.status == "True"));
+                healthy.insert(labels, i64::from(Truth::True.is(condition)));
             }
         }
         let (mut available, mut missing) = (BTreeMap::new(), BTreeMap::new());
@@ -95,8 +123,11 @@ impl Collector for Stores {
                 ("cluster", cluster.name_any()),
             ];
             let serving = i64::from(status.ready_replicas.unwrap_or_default());
-            let serves = has(&status.conditions, AVAILABLE, "True");
-            available.insert(labels.clone(), i64::from(serves));
+            // What could not be read is no outage.
+            if !has(&status.conditions, AVAILABLE, Truth::Unknown) {
+                let serves = has(&status.conditions, AVAILABLE, Truth::True);
+                available.insert(labels.clone(), i64::from(serves));
+            }
             missing.insert(labels, i64::from(cluster.spec.replicas) - serving);
         }
         let gauges = [

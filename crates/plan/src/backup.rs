@@ -1,40 +1,43 @@
-//! `DatabaseBackup`: from the resource and what was observed to the snapshot that should exist and what the user should read.
+//! `DatabaseBackup`: from the resource and what was observed to the snapshot that should exist and what the user should
+//! read.
 //!
-//! The order of a backup is its safety: what it needs is looked at before anything is made, a hold is seen before the snapshot
-//! is asked for, the cut is written down before the hold is let go.
+//! The order of a backup is its safety: what it needs is looked at before anything is made, a hold is seen before the
+//! snapshot is asked for, the cut is written down before the hold is let go.
 
+mod failure;
 mod hold;
 mod keep;
 mod preflight;
 mod snapshot;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verification;
 
 use std::time::Duration;
 
-use api::backup::BackupPhase;
-use api::condition::{READY, STALLED, VERIFIED, find, has, reason};
+use api::condition::{READY, STALLED, VERIFIED, reason};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotStatus};
-use api::names::ANNOTATION_PAUSED;
+use api::reported::Reported;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
-use crate::facts::{annotation, seconds_since};
+use crate::reading::backup::is_finished;
+use crate::report::{Customs, report};
+use crate::step::Step;
 use crate::{Invalid, Write};
+use failure::{give_up, overdue, pending};
 use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_status};
 use status::Verdict;
 
 pub use hold::ended as last_words;
-pub use keep::{Peers, is_due, needs_backup};
-pub use status::failed;
-pub use verification::is_wanted as verification_is_wanted;
+pub use keep::{Peers, is_due, is_used};
+pub use verification::{Waiting, is_wanted as verification_is_wanted, may_begin};
 
 /// What a pass does and says about a backup.
 pub type Plan = crate::Plan<DatabaseBackupStatus>;
@@ -68,8 +71,10 @@ pub struct Observed {
     pub peers: Option<Peers>,
     /// The throw-away instance that proves the backup.
     pub verification: Option<DatabaseInstance>,
-    /// Whether there is room for one more proof at a time.
+    /// Whether the verification has its turn (see [`may_begin`]).
     pub may_verify: bool,
+    /// How many seconds the operator's clock is ahead of the API server's; `None`: that is not known.
+    pub clock_skew: Option<i64>,
 }
 
 /// The VolumeSnapshotClasses.
@@ -83,77 +88,47 @@ pub enum SnapshotClasses {
     Found(Vec<api::external::snapshot::VolumeSnapshotClass>),
 }
 
-/// Whether the backup has come to its end, good or bad: nothing makes it anew.
-pub fn is_finished(cr: &DatabaseBackup) -> bool {
-    cr.status.as_ref().is_some_and(|status| {
-        status.ready_at.is_some() || status.phase == Some(BackupPhase::Failed)
-    })
-}
-
-/// Whether the backup wants the instance's server to be down now: an Offline backup that began and has no cut yet.
-pub fn wants_server_down(cr: &DatabaseBackup) -> bool {
-    cr.spec.method == api::backup::Method::Offline
-        && cr.metadata.deletion_timestamp.is_none()
-        && cr.status.as_ref().is_some_and(|status| {
-            status.started_at.is_some()
-                && status.consistency.is_none()
-                && status.phase == Some(BackupPhase::Running)
-        })
-}
-
-/// Whether the backup can be restored.
-pub fn is_good(cr: &DatabaseBackup) -> bool {
-    cr.metadata.deletion_timestamp.is_none() && has(conditions_of(cr), READY, "True")
-}
-
-/// Whether the backup can be restored, and was not found damaged when it was.
-pub fn is_sound(cr: &DatabaseBackup) -> bool {
-    is_good(cr) && !has(conditions_of(cr), VERIFIED, "False")
-}
-
-/// What the status says, as conditions; nothing before the first pass.
-pub fn conditions_of(cr: &DatabaseBackup) -> &[Condition] {
-    cr.status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default()
-}
-
 /// While something is under way whose end may come without an event.
 const SOON: Duration = Duration::from_secs(2);
 /// While something is missing that may be put right elsewhere.
 const LATER: Duration = Duration::from_secs(15);
 /// The last words of the Job's pod come within moments; after this many seconds a coarser measure has to do.
 const WORDS_SECONDS: i64 = 15;
-/// A backup for which something is missing is given up after so many seconds.
-const PENDING_SECONDS: i64 = 600;
+
+/// What is told of a backup. The result of a verification stays while nothing new is said of it.
+const CUSTOMS: Customs = Customs {
+    told: &[READY, VERIFIED],
+    kept: &[VERIFIED],
+    finalizers: &[],
+};
+/// Of one that has failed, all that was said stays.
+const SETTLED: Customs = Customs {
+    told: &[],
+    kept: &[READY, STALLED, VERIFIED],
+    finalizers: &[],
+};
 
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Plan {
-    let mut verdict = if cr.metadata.deletion_timestamp.is_some() {
-        status::leaving(cr, now)
-    } else if status::before(cr).ready_at.is_some() {
-        keep::kept(cr, observed, now)
+    let taken = hold::name_taken(cr, observed);
+    let observed = &*hold::without_conflicts(cr, observed);
+    let (customs, verdict) = if cr.metadata.deletion_timestamp.is_some() {
+        (CUSTOMS, status::deleting(cr))
+    } else if cr.last_status().ready_at.is_some() {
+        (CUSTOMS, keep::kept(cr, observed, now))
     } else if is_finished(cr) {
-        status::settled(cr, clean_up(cr, observed))
+        let step = Step::default().writing(clean_up(cr, observed));
+        (SETTLED, (step, cr.last_status()))
+    } else if let Some(taken) = taken {
+        (CUSTOMS, pending(cr, &taken, now))
     } else {
-        work(cr, observed, now)
+        (CUSTOMS, work(cr, observed, now))
     };
-    let paused = annotation(&cr.metadata, ANNOTATION_PAUSED) == Some("true");
-    if paused && !verdict.writes.is_empty() {
-        let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
-        verdict = if is_finished(cr) {
-            status::held(cr, verdict, why, now)
-        } else {
-            status::invalid(cr, &Invalid::spec(reason::PAUSED, why), now)
-        };
-    }
-    Plan {
-        notices: status::notices(cr, &verdict.status),
-        writes: verdict.writes,
-        status: verdict.status,
-        requeue: verdict.recheck,
-    }
+    let paused = |paused: &Invalid, verdict| match is_finished(cr) {
+        true => status::held(cr, verdict, paused),
+        false => status::invalid(cr, paused),
+    };
+    report(cr, &customs, verdict, paused, now)
 }
 
 /// A backup that is not ready yet.
@@ -161,7 +136,8 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     match &observed.snapshot {
         Some(snapshot) if !is_own(cr, snapshot) => {
             let message = format!(
-                "There is a VolumeSnapshot {} that was not made for this backup. Rename or delete it, or create the backup under another name.",
+                "There is a VolumeSnapshot {} that was not made for this backup. Rename or delete it, or create the \
+                    backup under another name.",
                 snapshot.metadata.name.as_deref().unwrap_or_default()
             );
             pending(cr, &Invalid::surroundings(reason::NAME_TAKEN, message), now)
@@ -169,9 +145,15 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
         Some(snapshot) if snapshot.metadata.deletion_timestamp.is_none() => {
             follow(cr, observed, snapshot, now)
         }
-        snapshot if snapshot.is_some() || status::before(cr).snapshot.is_some() => {
-            give_up(cr, observed, reason::SNAPSHOT_LOST, "The VolumeSnapshot was deleted before it was complete. Delete this backup and create another.".to_owned(), now)
-        }
+        snapshot if snapshot.is_some() || cr.last_status().snapshot.is_some() => give_up(
+            cr,
+            observed,
+            reason::SNAPSHOT_LOST,
+            "The VolumeSnapshot was deleted before it was complete. \
+                Delete this backup and create another."
+                .to_owned(),
+            now,
+        ),
         _ => begin(cr, observed, now),
     }
 }
@@ -180,12 +162,12 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
 fn begin(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     let ready = match preflight::check(cr, observed) {
         Ok(ready) => ready,
-        Err(invalid) if status::before(cr).started_at.is_none() => {
+        Err(invalid) if cr.last_status().started_at.is_none() => {
             return pending(cr, &invalid, now);
         }
         Err(invalid) => return give_up(cr, observed, invalid.reason, invalid.message, now),
     };
-    let started = status::before(cr).started_at.unwrap_or_else(|| now.clone());
+    let started = cr.last_status().started_at.unwrap_or_else(|| now.clone());
     let step = hold::before_cut(cr, observed, &ready);
     let waits_for = match &step {
         hold::Step::Wait(_, message) => message.clone(),
@@ -194,7 +176,7 @@ fn begin(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     if let Some(verdict) = overdue(cr, observed, &started, &waits_for, now) {
         return verdict;
     }
-    let mut status = status::before(cr);
+    let mut status = cr.last_status();
     status.started_at = Some(started);
     status.source = Some(ready.source.clone());
     let mut writes = Vec::new();
@@ -216,7 +198,7 @@ fn begin(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
         }
         hold::Step::Failed(reason, message) => return give_up(cr, observed, reason, message, now),
     };
-    Verdict::running(cr, status, (reason, message), writes, now)
+    status::running(status, (reason, message), writes)
 }
 
 /// The snapshot was asked for: notes the cut, lets go, and waits until it is complete.
@@ -226,7 +208,7 @@ fn follow(
     snapshot: &VolumeSnapshot,
     now: &Time,
 ) -> Verdict {
-    let mut status = status::before(cr);
+    let mut status = cr.last_status();
     let asked = snapshot.metadata.creation_timestamp.clone();
     let started = status
         .started_at
@@ -238,7 +220,8 @@ fn follow(
         .source
         .or_else(|| preflight::source(cr, observed).ok());
     if status.source.is_none() {
-        let message = "The instance went before it was written down what the snapshot holds, so it could not be restored. Create another backup.";
+        let message = "The instance went before it was written down what the snapshot holds, so it could not be \
+            restored. Create another backup.";
         let reason = reason::INSTANCE_NOT_FOUND;
         return give_up(cr, observed, reason, message.to_owned(), now);
     }
@@ -254,14 +237,13 @@ fn follow(
             Ok(None) => {
                 let message = "The cut is made; whether writes were held at that moment is about to be known.";
                 let says = (reason::HOLDING, message.to_owned());
-                return overdue()
-                    .unwrap_or_else(|| Verdict::running(cr, status, says, Vec::new(), now));
+                return overdue().unwrap_or_else(|| status::running(status, says, Vec::new()));
             }
             Err((reason, message)) => return give_up(cr, observed, reason, message, now),
         }
         status.taken_at = Some(taken);
         // The hold is let go by the pass after this one: what is certain of the cut must be on record before.
-        return Verdict::running(cr, status, completing(), Vec::new(), now);
+        return status::running(status, completing(), Vec::new());
     }
     if hold::was_over(cr, observed, &taken) {
         let message = hold::exceeded(cr);
@@ -280,11 +262,11 @@ fn follow(
         return verdict;
     }
     match driver_error(&seen) {
-        Some(message) => Verdict {
-            writes,
-            ..status::stalled(cr, status, reason::SNAPSHOT_FAILED, &message, now)
-        },
-        None => Verdict::running(cr, status, completing(), writes, now),
+        Some(message) => {
+            let (step, status) = status::stalled(status, reason::SNAPSHOT_FAILED, &message);
+            (step.writing(writes), status)
+        }
+        None => status::running(status, completing(), writes),
     }
 }
 
@@ -315,77 +297,13 @@ fn await_cut(
         return give_up(cr, observed, reason, message, now);
     }
     match driver_error(seen) {
-        Some(message) => status::stalled(cr, status, reason::SNAPSHOT_FAILED, &message, now),
+        Some(message) => status::stalled(status, reason::SNAPSHOT_FAILED, &message),
         None => {
             let says = (
                 reason::TAKING_SNAPSHOT,
                 "The storage is making the cut.".to_owned(),
             );
-            Verdict::running(cr, status, says, Vec::new(), now)
+            status::running(status, says, Vec::new())
         }
-    }
-}
-
-/// A backup that is not ready in time fails; `otherwise` says why, if the driver does not.
-fn overdue(
-    cr: &DatabaseBackup,
-    observed: &Observed,
-    started: &Time,
-    otherwise: &str,
-    now: &Time,
-) -> Option<Verdict> {
-    let deadline = i64::from(cr.spec.deadline_seconds);
-    if seconds_since(Some(started), now) < deadline {
-        return None;
-    }
-    let seen = observed.snapshot.as_ref();
-    let why = seen
-        .and_then(|snapshot| driver_words(snapshot.status.as_ref()?))
-        .unwrap_or_else(|| otherwise.to_owned());
-    let message = format!(
-        "The backup was not ready within spec.deadlineSeconds ({deadline} s). {why} Delete it and create another."
-    );
-    Some(give_up(
-        cr,
-        observed,
-        reason::DEADLINE_EXCEEDED,
-        message,
-        now,
-    ))
-}
-
-/// Something is missing: nothing is made, and after a while the backup fails.
-fn pending(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
-    // From when it was told: before, nobody may have been there to look.
-    let told = find(conditions_of(cr), STALLED);
-    if told.is_some_and(|c| seconds_since(Some(&c.last_transition_time), now) >= PENDING_SECONDS) {
-        let message = format!(
-            "{} Given up after {} minutes: delete this backup and create another.",
-            invalid.message,
-            PENDING_SECONDS / 60
-        );
-        return status::given_up(cr, status::before(cr), invalid.reason, &message, now);
-    }
-    status::invalid(cr, invalid, now)
-}
-
-/// The backup fails. That and why is on record before what was made for it goes: afterwards nothing would tell it.
-fn give_up(
-    cr: &DatabaseBackup,
-    observed: &Observed,
-    reason: &'static str,
-    message: String,
-    now: &Time,
-) -> Verdict {
-    let mut status = status::before(cr);
-    status.started_at = status.started_at.or_else(|| Some(now.clone()));
-    status.snapshot = None;
-    status.taken_at = None;
-    status.consistency = None;
-    status.held_milliseconds = None;
-    let rest = !clean_up(cr, observed).is_empty();
-    Verdict {
-        recheck: rest.then_some(SOON),
-        ..status::given_up(cr, status, reason, &message, now)
     }
 }

@@ -79,7 +79,8 @@ mod tests {
     fn defaults_and_quantities_do_not_differ() {
         let desired =
             json!({"spec": {"cpu": "0.5", "size": "1024Mi", "list": [{"a": 1}], "empty": {}}});
-        let observed = json!({"spec": {"cpu": "500m", "size": "1Gi", "list": [{"a": 1, "b": 2}], "more": 1}, "status": {}});
+        let observed = json!({"spec": {"cpu": "500m", "size": "1Gi", "list": [{"a": 1, "b": 2}], "more": 1},
+            "status": {}});
         assert!(in_force(&desired, &observed));
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Where the volume is mounted; the data directory is `data` below it.
 pub const VOLUME_PATH: &str = "/var/lib/minidbaas";
-/// Where the ConfigMap is mounted.
+/// Where the settings file and the scripts are mounted.
 pub const CONFIG_PATH: &str = "/etc/minidbaas";
 /// Where the administrator's Secret is mounted, in the init container and in Jobs only.
 pub const CREDENTIALS_PATH: &str = "/run/secrets/minidbaas";
@@ -33,11 +33,11 @@ pub trait Engine: Sync {
     fn numbers_of_series(&self) -> usize;
     /// Name of the administrator who may log in from a Job.
     fn administrator(&self) -> &'static str;
-    /// Scripts and fixed files of the ConfigMap, by key.
+    /// Scripts and fixed files, by name.
     fn files(&self) -> Vec<(&'static str, &'static str)>;
     /// Key of the ConfigMap under which the settings file lies.
     fn settings_key(&self) -> &'static str;
-    /// The server container's command.
+    /// The server's command.
     fn command(&self) -> Vec<&'static str>;
     /// Environment of every container, by name.
     fn environment(&self) -> Vec<(&'static str, &'static str)>;
@@ -49,8 +49,8 @@ pub trait Engine: Sync {
     fn probe(&self) -> Value;
     /// Command in the server's container that tells the same once.
     fn probe_command(&self) -> Vec<&'static str>;
-    /// Command that begins a clean end of the server; needed where SIGTERM alone does not.
-    fn stop_command(&self) -> Option<Vec<&'static str>>;
+    /// The signal that begins a clean end of the server, for stop.sh.
+    fn stop_signal(&self) -> &'static str;
     /// Seconds a clean stop may take.
     fn grace_seconds(&self) -> i64;
     /// Memory limit when the spec has none.
@@ -100,4 +100,22 @@ fn quoted_after<'a>(line: &'a str, before: &str, open: char, close: char) -> Opt
     let rest = &line[line.find(before)? + before.len()..];
     let rest = &rest[rest.find(open)? + open.len_utf8()..];
     Some(&rest[..rest.find(close)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// The first process of a container does not get a signal that it does not listen for yet.
+    #[test]
+    fn a_server_is_told_to_end_until_it_has() {
+        let stop = include_str!("engine/scripts/stop.sh");
+        let ends_at_third = format!(
+            "said=$(mktemp); kill() {{ echo \"$*\" >>$said; [ $(wc -l <$said) -lt 3 ]; }}; sleep() {{ :; }}
+            set -- TERM\n{stop}\nwait; cat $said; rm $said"
+        );
+        let told = Command::new("bash").args(["-c", &ends_at_third]).output();
+        let told = String::from_utf8(told.unwrap().stdout).unwrap();
+        assert_eq!(told, "-s TERM 1\n".repeat(3));
+    }
 }

@@ -1,14 +1,24 @@
 //! What observed objects mean, in plain words: is the server serving, and if not, what keeps it from that.
 
+mod claim;
+
 use api::condition::reason;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
-use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::engine::Engine;
-use crate::quantity::thousandths;
+use crate::quote::{SAID, cut, quoted};
+
+pub use claim::{access_mode, capacity, grows, is_bound, requested, volume_trouble};
+
+/// The server's container.
+pub const SERVER: &str = "database";
+/// The init container that makes the volume ready.
+pub const PREPARE: &str = "prepare";
+/// The init container that keeps the server down for the cut of an Offline backup.
+pub const HOLD: &str = "hold";
 
 /// Something that keeps the server from serving until it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +37,26 @@ pub struct Remedies {
     pub placement: &'static str,
     /// About a namespace that forbids the pods.
     pub security: &'static str,
+    /// The containers that are asked for; empty if that is not known. Others were put into the pod by somebody else.
+    pub containers: &'static [&'static str],
 }
 
 /// Of the pods of an instance.
 pub const OF_INSTANCE: Remedies = Remedies {
     image: "Correct the image in the engine catalog, or make it available to the nodes.",
     placement: "Correct spec.scheduling",
-    security: "The pod satisfies the level 'restricted'; look for a webhook that changes pods, or for a stricter policy.",
+    security: "The pod satisfies the level 'restricted'; look for a webhook that changes pods, or for a stricter \
+        policy.",
+    containers: &[HOLD, PREPARE, SERVER],
 };
 
 /// Of the pods of an HACluster.
 pub const OF_CLUSTER: Remedies = Remedies {
     image: "Correct the Zalando operator's setting docker_image, or make the image available to the nodes.",
     placement: "Look at the Zalando operator's settings node_readiness_label, toleration and enable_pod_antiaffinity",
-    security: "The Zalando operator's pods do not satisfy the level 'restricted': label the namespace with pod-security.kubernetes.io/enforce: baseline.",
+    security: "The Zalando operator's pods do not satisfy the level 'restricted': label the namespace with \
+        pod-security.kubernetes.io/enforce: baseline.",
+    containers: &[],
 };
 
 fn trouble(reason: &'static str, message: String) -> Trouble {
@@ -61,28 +77,6 @@ pub fn text(secret: &Secret, key: &str) -> Option<String> {
         .and_then(|value| String::from_utf8(value.0.clone()).ok())
 }
 
-/// Whether the claim is smaller than asked.
-pub fn grows(asked: &Quantity, claim: &PersistentVolumeClaim) -> bool {
-    thousandths(&asked.0) > requested(claim).and_then(thousandths)
-}
-
-/// The size a claim asks for.
-pub fn requested(claim: &PersistentVolumeClaim) -> Option<&str> {
-    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
-    requests.get("storage").map(|size| size.0.as_str())
-}
-
-/// The size a bound claim has.
-pub fn capacity(claim: &PersistentVolumeClaim) -> Option<&str> {
-    claim
-        .status
-        .as_ref()?
-        .capacity
-        .as_ref()?
-        .get("storage")
-        .map(|size| size.0.as_str())
-}
-
 /// The condition by which a Job tells that it has ended in this way: Complete or Failed.
 pub fn job_end<'a>(job: &'a Job, type_: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_deref()?;
@@ -96,14 +90,14 @@ pub fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 
-/// Whether a claim has its volume.
-pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
-    claim
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        == Some("Bound")
-}
+/// What the kubelet says of an image that it does not get.
+const PULL_FAILED: [&str; 5] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+];
 
 /// Whether the server accepts connections.
 pub fn is_ready(pod: &Pod) -> bool {
@@ -155,11 +149,19 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     )
 }
 
-/// Whether a container ends again and again, so that only a change helps.
-pub fn is_failing(pod: &Pod) -> bool {
+/// The status of the container, or init container, of this name. Never by its place: others may put containers into a
+/// pod.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    containers(pod).find(|container| container.name == name)
+}
+
+/// Whether one of these containers ends again and again, so that only a change helps.
+pub fn is_failing(pod: &Pod, names: &[&str]) -> bool {
     pod.metadata.deletion_timestamp.is_none()
         && !is_ready(pod)
-        && containers(pod).any(|container| crashed(container).is_some())
+        && containers(pod)
+            .filter(|container| names.contains(&container.name.as_str()))
+            .any(|container| crashed(container).is_some())
 }
 
 /// How the container last ended, if it keeps ending.
@@ -216,53 +218,76 @@ pub fn pod_trouble(
         let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
         let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
         match waiting.and_then(|waiting| waiting.reason.as_deref()) {
-            Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable") => {
+            Some(reason) if PULL_FAILED.contains(&reason) => {
                 return Some(trouble(
                     reason::IMAGE_PULL_FAILED,
-                    format!("The image {} cannot be pulled: {}. {}", container.image, sentence(pull_error(said)), remedies.image),
+                    format!("The image {} cannot be pulled: {}. {}", cut(&container.image, SAID),
+                        sentence(pull_error(said)), remedies.image),
                 ));
             }
             Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
                 return Some(trouble(
                     reason::CONTAINER_NOT_STARTED,
-                    format!("The container {} cannot be started: {}. `kubectl describe pod {}` shows more.", container.name, sentence(said), pod.metadata.name.as_deref().unwrap_or_default()),
+                    format!("The container {} cannot be started: {}. `kubectl describe pod {}` shows \
+                        more.", container.name, sentence(said), pod.metadata.name.as_deref().unwrap_or_default()),
                 ));
             }
             _ => {}
         }
         crashed(container).map(|end| {
             let words = end.message.as_deref().unwrap_or_default();
+            let ours = remedies.containers;
+            if !ours.is_empty() && !ours.contains(&container.name.as_str()) {
+                return trouble(
+                    reason::CRASH_LOOP,
+                    format!("The container {}, which somebody else put into the pod, ends again and again, with exit \
+                        code {}. Remove what puts it there, or let it work.", container.name, end.exit_code),
+                );
+            }
             if end.reason.as_deref() == Some("OOMKilled") {
                 return trouble(
                     reason::OUT_OF_MEMORY,
-                    "The server was killed for using more memory than its limit. Raise spec.resources.limits.memory, or lower the memory settings in spec.parameters.".to_owned(),
+                    "The server was killed for using more memory than its limit. Raise spec.resources.limits.memory, \
+                        or lower the memory settings in spec.parameters.".to_owned(),
                 );
             }
             match engine.complaint(words) {
                 Some((name, line)) => trouble(
                     reason::PARAMETER_REJECTED,
-                    format!("{} refuses spec.parameters.{name}: {}. Correct or remove it.", engine.title(), sentence(&line)),
+                    format!("{} refuses spec.parameters.{}: {}. Correct or remove it.", engine.title(), quoted(&name),
+                        sentence(&line)),
                 ),
                 None => trouble(
                     reason::CRASH_LOOP,
-                    format!("{} ends again and again, with exit code {}: {}. `kubectl logs {} -c {} --previous` shows more.", engine.title(), end.exit_code, sentence(last_error(engine, words)), pod.metadata.name.as_deref().unwrap_or_default(), container.name),
+                    format!("{} ends again and again, with exit code {}: {}. `kubectl logs {} -c {} --previous` shows \
+                        more.", engine.title(), end.exit_code, sentence(last_error(engine, words)),
+                        pod.metadata.name.as_deref().unwrap_or_default(), container.name),
                 ),
             }
         })
     })
 }
 
+/// What is told if the API server says that a ResourceQuota has no room, or is for what the spec does not say.
+pub fn quota_trouble(words: &str) -> Option<Trouble> {
+    let lacks = ["exceeded quota", "failed quota"];
+    lacks.iter().any(|lacks| words.contains(lacks)).then(|| {
+        let said = sentence(words);
+        let message = format!(
+            "A ResourceQuota of the namespace leaves no room: {said}. Raise the quota, delete what is not needed, or \
+                lower spec.resources or spec.storage.size."
+        );
+        trouble(reason::QUOTA_EXCEEDED, message)
+    })
+}
+
 /// Why the StatefulSet controller could not make the pod, from its last warning.
 pub fn creation_trouble(remedies: &Remedies, warning: &str) -> Option<Trouble> {
+    if let Some(trouble) = quota_trouble(warning) {
+        return Some(trouble);
+    }
     let said = sentence(warning);
-    if warning.contains("exceeded quota") || warning.contains("failed quota") {
-        Some(trouble(
-            reason::QUOTA_EXCEEDED,
-            format!(
-                "A ResourceQuota of the namespace leaves no room: {said}. Raise the quota, or lower spec.resources or spec.storage.size."
-            ),
-        ))
-    } else if warning.contains("violates PodSecurity") {
+    if warning.contains("violates PodSecurity") {
         Some(trouble(
             reason::POD_FORBIDDEN,
             format!(
@@ -278,23 +303,6 @@ pub fn creation_trouble(remedies: &Remedies, warning: &str) -> Option<Trouble> {
     } else {
         None
     }
-}
-
-/// Why the claim has no volume, from its last warning.
-pub fn volume_trouble(claim: &PersistentVolumeClaim, warning: Option<&str>) -> Option<Trouble> {
-    let class = claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref())
-        .unwrap_or("(none)");
-    let said = sentence(warning?);
-    Some(trouble(
-        reason::VOLUME_NOT_BOUND,
-        format!(
-            "The volume of class {class} could not be made: {said}. `kubectl describe pvc {}` shows more.",
-            claim.metadata.name.as_deref().unwrap_or_default()
-        ),
-    ))
 }
 
 fn unschedulable(remedies: &Remedies, message: &str) -> Trouble {
@@ -338,18 +346,19 @@ pub fn sentence(text: &str) -> String {
     if line.is_empty() {
         "no reason was given".to_owned()
     } else {
-        line.chars().take(600).collect()
+        cut(line, SAID).into_owned()
     }
 }
 
-/// What the last pull said. The kubelet says it with and without an introduction in turns; the status is to stay the same.
+/// What the last pull said. The kubelet says it with and without an introduction in turns; the status is to stay the
+/// same.
 fn pull_error(said: &str) -> &str {
     said.split_once(": ErrImagePull: ")
         .map_or(said, |(_, error)| error)
 }
 
-/// The last line that the engine marks as an error, from the mark on: the time before it differs with each end. Else the last
-/// line. "Aborting" only says that there was one.
+/// The last line that the engine marks as an error, from the mark on: the time before it differs with each end. Else
+/// the last line. "Aborting" only says that there was one.
 fn last_error<'a>(engine: &dyn Engine, text: &'a str) -> &'a str {
     let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
     let marked = |line: &'a str| {

@@ -1,28 +1,28 @@
-//! `HACluster`: from the resource and what was observed to what the Zalando operator should be told and what the user should read.
+//! `HACluster`: from the resource and what was observed to what the Zalando operator should be told and what the user
+//! should read.
 //!
-//! The operator's word for a cluster tells how its own last pass ended. What serves is told by pods and by Patroni's records.
+//! The operator's word for a cluster tells how its own last pass ended. What serves is told by pods and by Patroni's
+//! records.
 
+mod conditions;
 mod credentials;
+mod deletion;
 mod edits;
-mod leaving;
 mod members;
 mod progress;
 mod settings;
-mod statements;
 mod status;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validate;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::condition::reason;
+use api::condition::{DELEGATED, READY, RECONCILING, STALLED};
 use api::external::zalando::{OperatorConfiguration, Postgresql};
-use api::names::{
-    ANNOTATION_PAUSED, FINALIZER_HA_CLUSTER, LABEL_HA_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY,
-};
+use api::names::FINALIZER_HA_CLUSTER;
 use api::{HACluster, HAClusterStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -33,9 +33,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
-use crate::facts::{annotation, label};
-use crate::instance::{Class, Fresh};
-use crate::{Invalid, Kind, Write};
+use crate::generated::Generated;
+use crate::report::{Customs, report};
+use crate::storage_class::StorageClass;
+use crate::{Invalid, Kind};
+use status::Verdict;
 
 pub use edits::{has_failed, needs_class};
 pub use members::signs;
@@ -72,18 +74,20 @@ pub struct Observed {
     pub jobs: Vec<Job>,
     /// What Patroni keeps in annotations.
     pub patroni: Patroni,
-    /// The storage class of the spec or of the claims, else the default one; read while it matters (see [`needs_class`]).
-    pub storage_class: Class,
+    /// The storage class of the spec or of the claims, else the default one; read while it matters (see
+    /// [`needs_class`]).
+    pub storage_class: StorageClass,
     /// The last warning Event about the StatefulSet; read only while pods are missing.
     pub warning: Option<String>,
     /// The last warning Event about the `postgresql`; read only while the operator has failed.
     pub said: Option<String>,
-    /// Metadata of what else has a name of this cluster: before anything is made, Services; while it is deleted, whatever is left.
+    /// Metadata of what else has a name of this cluster: before anything is made, Services; while it is deleted,
+    /// whatever is left.
     pub others: Vec<(Kind, ObjectMeta)>,
     /// Whether the namespace is being deleted; read only while the cluster is.
-    pub namespace_is_leaving: bool,
+    pub namespace_is_terminating: bool,
     /// Values that no pure code may make.
-    pub fresh: Fresh,
+    pub fresh: Generated,
 }
 
 /// What the installed definition of `postgresql` allows.
@@ -117,13 +121,14 @@ pub struct Patroni {
     pub sync: BTreeMap<String, String>,
 }
 
-/// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list them.
-const CREDENTIALS_RECHECK: Duration = Duration::from_secs(30);
+/// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list
+/// them.
+const CREDENTIALS_REQUEUE: Duration = Duration::from_secs(30);
 
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &HACluster, observed: &Observed, now: &Time) -> Plan {
     if cr.metadata.deletion_timestamp.is_some() {
-        return leaving::plan(cr, observed, now);
+        return deletion::plan(cr, observed, now);
     }
     let decided = validate::cluster(cr, observed).and_then(|cluster| {
         let members = members::members(observed, cluster.name, cr.spec.replicas, now);
@@ -131,44 +136,40 @@ pub fn decide(cr: &HACluster, observed: &Observed, now: &Time) -> Plan {
         let edits = edits::plan(&cluster, observed, &credentials.revision, now);
         Ok((cluster, members, credentials, edits))
     });
-    let (mut writes, mut verdict) = match &decided {
-        Ok((cluster, members, credentials, edits)) => {
-            let mut writes = Vec::new();
-            if !is_held(cr) {
-                let finalizers = cr.metadata.finalizers.iter().flatten().cloned();
-                let ours = [FINALIZER_HA_CLUSTER.to_owned()];
-                writes.push(Write::Finalizers(finalizers.chain(ours).collect()));
-            }
-            writes.extend(credentials.writes.iter().chain(&edits.write).cloned());
-            writes.extend(credentials.jobs.iter().cloned());
-            let verdict = status::valid(cluster, observed, members, credentials, edits, now);
-            (writes, verdict)
-        }
-        Err(invalid) => (Vec::new(), status::invalid(cr, observed, invalid, now)),
+    let besides = |(step, status): Verdict| {
+        let passwords = cr.spec.credentials_secret.as_ref();
+        let mut step = step.again(passwords.map(|_| CREDENTIALS_REQUEUE));
+        let held = decided.is_ok() || has_finalizer(cr);
+        step.finalizers.extend(held.then_some(FINALIZER_HA_CLUSTER));
+        (step, status)
     };
-    if annotation(&cr.metadata, ANNOTATION_PAUSED) == Some("true") && !writes.is_empty() {
-        writes.clear();
-        let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
-        verdict = status::invalid(cr, observed, &Invalid::spec(reason::PAUSED, why), now);
-    }
-    let passwords = cr.spec.credentials_secret.as_ref();
-    let recheck = [verdict.recheck, passwords.map(|_| CREDENTIALS_RECHECK)];
-    Plan {
-        writes,
-        notices: status::notices(cr, &verdict.status),
-        status: verdict.status,
-        requeue: recheck.into_iter().flatten().min(),
-    }
+    let verdict = match &decided {
+        Ok((cluster, members, credentials, edits)) => {
+            let (step, status) = status::valid(cluster, observed, members, credentials, edits, now);
+            let step = step
+                .writing(credentials.writes.iter().chain(&edits.write).cloned())
+                .writing(credentials.jobs.iter().cloned());
+            (step, status)
+        }
+        Err(invalid) => status::invalid(cr, observed, invalid, now),
+    };
+    let paused = |paused: &Invalid, _| besides(status::invalid(cr, observed, paused, now));
+    let mut plan = report(cr, &CUSTOMS, besides(verdict), paused, now);
+    plan.events
+        .splice(0..0, status::failed_over(cr, &plan.status));
+    plan
 }
 
-/// Whether the finalizer is there: it comes before anything is made, so without it nothing was.
-fn is_held(cr: &HACluster) -> bool {
+/// What is told of a cluster, and the finalizer that is ours.
+const CUSTOMS: Customs = Customs {
+    told: &[READY, DELEGATED, STALLED, RECONCILING],
+    kept: &[],
+    finalizers: &[FINALIZER_HA_CLUSTER],
+};
+
+/// Whether the finalizer is there. It comes before anything is made, so without it nothing was; with it nothing is
+/// proved: anybody who may write the resource can set it.
+fn has_finalizer(cr: &HACluster) -> bool {
     let mut held = cr.metadata.finalizers.iter().flatten();
     held.any(|held| held == FINALIZER_HA_CLUSTER)
-}
-
-/// Whether an object was made for the cluster of this name.
-fn is_ours(metadata: &ObjectMeta, cluster: &str) -> bool {
-    label(metadata, LABEL_MANAGED_BY) == Some(MANAGED_BY)
-        && label(metadata, LABEL_HA_CLUSTER) == Some(cluster)
 }

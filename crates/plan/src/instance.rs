@@ -6,9 +6,10 @@ mod backups;
 mod children;
 mod conditions;
 mod credentials;
-mod leaving;
-mod pair;
-mod proof;
+mod deletion;
+mod imported_snapshot;
+mod last_backup;
+mod scripts;
 mod settings;
 pub mod source;
 mod status;
@@ -16,26 +17,33 @@ mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 mod validate;
+mod verification;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use api::condition::reason;
-use api::names::{
-    ANNOTATION_PAUSED, FINALIZER_FINAL_BACKUP, FINALIZER_PROTECTION, FINALIZER_SNAPSHOT_COPY,
-};
+use api::condition::{BACKUP_HEALTHY, READY, RECONCILING, STALLED};
+use api::external::snapshot::VolumeSnapshot;
+use api::names::{FINALIZER_FINAL_BACKUP, FINALIZER_IMPORTED_SNAPSHOT, FINALIZER_PROTECTION};
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+use crate::Invalid;
+use crate::build::config_map;
 use crate::catalog::Catalog;
-use crate::facts;
-use crate::{Invalid, Write};
+use crate::generated::Generated;
+use crate::report::{Customs, report};
+use crate::storage_class::StorageClass;
+use crate::{engine, facts};
+use status::Verdict;
 
 pub use backups::due_to_go;
+pub use imported_snapshot::is_orphan;
+pub use last_backup::name as last_backup_name;
 pub use status::failed;
 
 /// What a pass does and says about an instance.
@@ -46,8 +54,9 @@ pub type Plan = crate::Plan<DatabaseInstanceStatus>;
 pub struct Observed {
     /// The engine catalog.
     pub catalog: Catalog,
-    /// The storage class of the spec or of the volume claim, else the default one; read while it matters (see [`needs_class`]).
-    pub storage_class: Class,
+    /// The storage class of the spec or of the volume claim, else the default one; read while it matters (see
+    /// [`needs_class`]).
+    pub storage_class: StorageClass,
     /// The Secret of spec.credentialsSecret.
     pub credentials: Option<Secret>,
     /// Secret `<name>`.
@@ -58,8 +67,14 @@ pub struct Observed {
     pub claim: Option<PersistentVolumeClaim>,
     /// ConfigMap `<name>`.
     pub config_map: Option<ConfigMap>,
+    /// ConfigMap with the scripts; see [`scripts_name`].
+    pub scripts: Option<ConfigMap>,
+    /// All ConfigMaps with scripts that are labelled as this instance's.
+    pub all_scripts: Vec<ObjectMeta>,
     /// Service `<name>`.
     pub service: Option<Service>,
+    /// Endpoints `<name>`; read only while there is no Service, which would have some.
+    pub endpoints: Option<ObjectMeta>,
     /// NetworkPolicy `<name>`.
     pub network_policy: Option<NetworkPolicy>,
     /// StatefulSet `<name>`.
@@ -70,18 +85,25 @@ pub struct Observed {
     pub jobs: Vec<Job>,
     /// Pods of those Jobs; read only when a Job failed.
     pub job_pods: Vec<Pod>,
-    /// The last warning Event about the claim or the StatefulSet; read only while the claim is unbound or the pod is missing.
+    /// The last warning Event about the claim or the StatefulSet; read only while the claim is unbound or the pod is
+    /// missing.
     pub warning: Option<String>,
     /// Backups of this instance.
     pub backups: Vec<DatabaseBackup>,
+    /// A DatabaseBackup of another instance that has the name of one that is to be made; see [`backup_to_make`].
+    pub others_backup: Option<ObjectMeta>,
+    /// The VolumeSnapshot of the last backup; read only while the instance is being deleted (see [`last_backup_name`]).
+    pub last_snapshot: Option<VolumeSnapshot>,
     /// Names of those that a restore uses; read only of those that are [`due_to_go`].
     pub backups_in_use: BTreeSet<String>,
+    /// How many seconds the operator's clock is ahead of the API server's; `None`: that is not known.
+    pub clock_skew: Option<i64>,
     /// Whether the namespace is being deleted; read only while the instance is.
-    pub namespace_is_leaving: bool,
+    pub namespace_is_terminating: bool,
     /// Where the data is to come from.
     pub origin: source::Seen,
     /// Values that no pure code may make.
-    pub fresh: Fresh,
+    pub fresh: Generated,
 }
 
 impl Observed {
@@ -89,43 +111,11 @@ impl Observed {
     fn is_outdated(&self) -> bool {
         facts::is_outdated(self.stateful_set.as_ref(), self.pod.as_ref())
     }
-}
 
-/// A storage class, as far as it matters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It was not looked for.
-    Unread,
-    /// There is none of this name, or no default one.
-    Missing,
-    /// It exists.
-    Found {
-        /// Its name.
-        name: String,
-        /// allowVolumeExpansion.
-        can_grow: bool,
-        /// The driver that makes its volumes.
-        provisioner: String,
-    },
-}
-
-/// Random values, made anew for every pass; used only where something is made for the first time.
-#[derive(Clone)]
-pub struct Fresh {
-    /// A password for the application's user.
-    pub password: String,
-    /// A password for the administrator.
-    pub admin_password: String,
-    /// Eight hex digits that name a set of credentials or a revision of one.
-    pub id: String,
-}
-
-impl std::fmt::Debug for Fresh {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Fresh")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+    /// Whether there is a backup of another instance by this name.
+    fn has_others_backup(&self, name: &str) -> bool {
+        let found = self.others_backup.as_ref();
+        found.is_some_and(|found| found.name.as_deref() == Some(name))
     }
 }
 
@@ -134,13 +124,28 @@ pub fn needs_class(cr: &DatabaseInstance, claim: Option<&PersistentVolumeClaim>)
     claim.is_none_or(|claim| facts::grows(&cr.spec.storage.size, claim))
 }
 
-/// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list them.
-const CREDENTIALS_RECHECK: Duration = Duration::from_secs(30);
+/// The name of the backup that is to be made now: the last one, or that of the schedule.
+pub fn backup_to_make(cr: &DatabaseInstance, now: &Time) -> Option<String> {
+    match cr.metadata.deletion_timestamp {
+        Some(_) => Some(last_backup::name(cr)),
+        None => backups::due_name(cr, now),
+    }
+}
+
+/// The name of the ConfigMap with the instance's scripts.
+pub fn scripts_name(cr: &DatabaseInstance) -> String {
+    let name = cr.metadata.name.as_deref().unwrap_or_default();
+    config_map::scripts_name(name, engine::of(cr.spec.engine))
+}
+
+/// How soon a changed password in spec.credentialsSecret is noticed; Secrets are not watched, to need no right to list
+/// them.
+const CREDENTIALS_REQUEUE: Duration = Duration::from_secs(30);
 
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     if cr.metadata.deletion_timestamp.is_some() {
-        return leaving::plan(cr, observed, now);
+        return deletion::plan(cr, observed, now);
     }
     let backups = backups::plan(cr, observed, now);
     let mut copy = Vec::new();
@@ -149,85 +154,43 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         validate::surroundings(&subject, observed)?;
         backups.invalid.clone().map_or(Ok(()), Err)?;
         let credentials = credentials::plan(&subject, observed)?;
-        pair::make(&subject, observed, origin.as_ref(), &mut copy)?;
-        let settings = settings::plan(&subject, observed);
+        imported_snapshot::make(&subject, observed, origin.as_ref(), &mut copy)?;
+        let settings = settings::plan(&subject, observed)?;
         let hold = backups.hold.as_ref();
         let writes = children::plan(&subject, observed, &credentials, &settings, hold, now);
         Ok((subject, credentials, settings, writes))
     });
-    let pair = pair::decide(cr, observed, decided.as_ref().err(), copy);
-    let (mut writes, mut verdict) = match decided {
+    let imported = imported_snapshot::decide(cr, observed, decided.as_ref().err(), copy);
+    let besides = |(step, mut status): Verdict| {
+        backups::tell(observed, &backups, &mut status);
+        let mut step = step.and(backups::step(&backups, now)).and(imported.step());
+        step.finalizers.extend(deletion::reasons(cr));
+        let passwords = cr.spec.credentials_secret.as_ref();
+        (step.again(passwords.map(|_| CREDENTIALS_REQUEUE)), status)
+    };
+    let verdict = match decided {
         Ok((subject, credentials, settings, writes)) => {
             let restarts = children::restart(&writes);
-            let verdict = status::valid(&subject, observed, &credentials, &settings, restarts, now);
-            (writes, verdict)
+            let (step, status) =
+                status::valid(&subject, observed, &credentials, &settings, restarts, now);
+            (step.writing(writes), status)
         }
-        Err(invalid) => (Vec::new(), status::invalid(cr, observed, &invalid, now)),
+        Err(invalid) => status::invalid(cr, observed, &invalid, imported.remains),
     };
-    writes.extend(backups.writes.clone());
-    writes.extend(pair.writes.clone());
-    let mut held = holds(cr, observed);
-    held.extend(pair.remains.then_some(FINALIZER_SNAPSHOT_COPY));
-    if let Some(finalizers) = finalizers(cr, &held) {
-        writes.insert(0, Write::Finalizers(finalizers));
-    }
-    if is_paused(cr) && !writes.is_empty() {
-        writes.clear();
-        let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
-        verdict = status::invalid(cr, observed, &Invalid::spec(reason::PAUSED, why), now);
-    }
-    backups::tell(cr, observed, &backups, &mut verdict.status, now);
-    let passwords = cr.spec.credentials_secret.as_ref();
-    let requeue = [
-        verdict.recheck,
-        passwords.map(|_| CREDENTIALS_RECHECK),
-        backups::recheck(&backups, now),
-        pair.recheck(),
-    ]
-    .into_iter()
-    .flatten()
-    .min();
-    Plan {
-        writes,
-        notices: status::notices(cr, &verdict.status),
-        status: verdict.status,
-        requeue,
-    }
+    let paused = |paused: &Invalid, _| besides(status::invalid(cr, observed, paused, false));
+    report(cr, &CUSTOMS, besides(verdict), paused, now)
 }
 
-fn is_paused(cr: &DatabaseInstance) -> bool {
-    cr.metadata.annotations.as_ref().is_some_and(|annotations| {
-        annotations
-            .get(ANNOTATION_PAUSED)
-            .is_some_and(|value| value == "true")
-    })
-}
-
-/// The finalizers as they should be, if they are not. A resource that is being deleted takes no new ones.
-fn finalizers(cr: &DatabaseInstance, wanted: &[&str]) -> Option<Vec<String>> {
-    let before = cr.metadata.finalizers.clone().unwrap_or_default();
-    let mut finalizers = before.clone();
-    finalizers.retain(|held| !OURS.contains(&held.as_str()) || wanted.contains(&held.as_str()));
-    if cr.metadata.deletion_timestamp.is_none() {
-        let missing = wanted
-            .iter()
-            .filter(|wanted| !before.iter().any(|held| held == *wanted));
-        finalizers.extend(missing.map(|name| (*name).to_owned()));
-    }
-    (finalizers != before).then_some(finalizers)
-}
-
-/// Every finalizer that is ours.
-const OURS: [&str; 3] = [
-    FINALIZER_PROTECTION,
-    FINALIZER_FINAL_BACKUP,
-    FINALIZER_SNAPSHOT_COPY,
-];
-
-/// Why the instance is to be held back from deletion.
-fn holds(cr: &DatabaseInstance, _observed: &Observed) -> Vec<&'static str> {
-    leaving::reasons(cr)
-}
+/// What is told of an instance, and the finalizers that are ours.
+const CUSTOMS: Customs = Customs {
+    told: &[READY, BACKUP_HEALTHY, STALLED, RECONCILING],
+    kept: &[],
+    finalizers: &[
+        FINALIZER_PROTECTION,
+        FINALIZER_FINAL_BACKUP,
+        FINALIZER_IMPORTED_SNAPSHOT,
+    ],
+};
 
 /// Shorthand of the rules below.
 type Decision<T> = Result<T, Invalid>;

@@ -5,23 +5,45 @@
 pub mod backup;
 pub mod build;
 pub mod catalog;
+pub mod child;
+pub mod clock;
 pub mod difference;
 pub mod engine;
 pub mod facts;
+pub mod failing;
+#[cfg(test)]
+mod fake_cluster;
+pub mod generated;
 pub mod ha_cluster;
-
 pub mod instance;
+#[cfg(test)]
+mod layers;
+pub mod names;
+pub mod origin;
+#[cfg(test)]
+mod ownership_law;
 pub mod parameters;
 pub mod password;
 pub mod quantity;
+pub mod quote;
+#[cfg(test)]
+mod quoting_law;
+pub mod reading;
+pub mod report;
 pub mod resources;
 pub mod restore;
 pub mod retention;
 pub mod schedule;
+pub mod step;
+pub mod storage_class;
+mod task;
+mod valid;
 pub mod version;
 
 use std::time::Duration;
 
+use api::condition::reason;
+use api::reported::{Head, Reported};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
@@ -33,9 +55,21 @@ pub struct Plan<Status> {
     /// The whole status.
     pub status: Status,
     /// Events to publish: reasons that changed.
-    pub notices: Vec<Notice>,
+    pub events: Vec<PlannedEvent>,
     /// When to look again although nothing changed; `None`: after the usual ten minutes.
     pub requeue: Option<Duration>,
+}
+
+impl<S: Head> Plan<S> {
+    /// Nothing is done, and nothing else is said than before.
+    pub fn nothing<R: Reported<Status = S>>(cr: &R) -> Self {
+        Plan {
+            writes: Vec::new(),
+            status: cr.last_status(),
+            events: Vec::new(),
+            requeue: None,
+        }
+    }
 }
 
 /// One write to the API server.
@@ -43,8 +77,8 @@ pub struct Plan<Status> {
 pub enum Write {
     /// Make an object that is not there; if it is there by now, the pass fails and the next one looks at it.
     Create(Object),
-    /// Server-side apply. An object without `metadata.uid` is applied without force, so that a stranger's is not taken over;
-    /// with it, only to the very object that was observed.
+    /// Server-side apply. An object without `metadata.uid` is applied without force, so that a conflict's is not taken
+    /// over; with it, only to the very object that was observed.
     Apply(Object),
     /// JSON merge patch of an object that carries `metadata.uid`.
     Patch(Object),
@@ -190,7 +224,7 @@ impl Kind {
 
 /// An Event about the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct PlannedEvent {
     /// Whether a person should act.
     pub warning: bool,
     /// A reason of `api::condition::reason`.
@@ -199,6 +233,13 @@ pub struct Notice {
     pub message: String,
 }
 
+/// What is said of a pause that holds something back.
+const PAUSED: &str =
+    "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
+/// The same of a deletion.
+const PAUSED_DELETION: &str = "The annotation minidbaas.dev/paused holds back what the deletion takes, so the resource \
+    stays. Remove it to let it go on.";
+
 /// A spec that cannot be carried out as it stands; nothing is written until it, or what it names, changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
@@ -206,8 +247,24 @@ pub struct Invalid {
     pub reason: &'static str,
     /// Names the field and the remedy.
     pub message: String,
-    /// Whether something outside the resource may cure it by itself, so that looking again is worth while.
-    pub recheck: bool,
+    /// What cures it.
+    pub cure: Cure,
+    /// A further condition that is False for this reason.
+    pub on: Option<&'static str>,
+}
+
+/// What has to happen before a resource is not held up any more. Rules go by this and never by a reason, which is for
+/// people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// A change of the resource.
+    Spec,
+    /// A change of something that the operator does not watch, by a person.
+    Elsewhere,
+    /// It goes on by itself; it is looked at again so much later.
+    Wait(Duration),
+    /// The pause is taken off.
+    Unpause,
 }
 
 impl Invalid {
@@ -216,7 +273,8 @@ impl Invalid {
         Invalid {
             reason,
             message: message.into(),
-            recheck: false,
+            cure: Cure::Spec,
+            on: None,
         }
     }
 
@@ -225,7 +283,48 @@ impl Invalid {
         Invalid {
             reason,
             message: message.into(),
-            recheck: true,
+            cure: Cure::Elsewhere,
+            on: None,
+        }
+    }
+
+    /// Cured by itself; it is looked at again after so many seconds.
+    pub fn wait(reason: &'static str, message: impl Into<String>, seconds: u64) -> Self {
+        Invalid {
+            reason,
+            message: message.into(),
+            cure: Cure::Wait(Duration::from_secs(seconds)),
+            on: None,
+        }
+    }
+
+    /// Cured by taking off the pause, which holds back what is to be done, or what a deletion takes.
+    pub fn paused(is_deleted: bool) -> Self {
+        Invalid {
+            reason: reason::PAUSED,
+            message: if is_deleted { PAUSED_DELETION } else { PAUSED }.to_owned(),
+            cure: Cure::Unpause,
+            on: None,
+        }
+    }
+
+    /// The same, by which this condition is False, too.
+    pub fn on(self, type_: &'static str) -> Self {
+        let on = Some(type_);
+        Invalid { on, ..self }
+    }
+
+    /// Whether it goes on by itself, so that nobody needs to act.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.cure, Cure::Wait(_))
+    }
+
+    /// When to look again at what is not watched; `elsewhere` if a person has to act somewhere else.
+    pub fn requeue(&self, elsewhere: Duration) -> Option<Duration> {
+        match self.cure {
+            Cure::Spec | Cure::Unpause => None,
+            Cure::Elsewhere => Some(elsewhere),
+            Cure::Wait(pause) => Some(pause),
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use api::condition::reason;
+use api::limits::{PARAMETER_NAME, PARAMETER_VALUE};
 
 use crate::Invalid;
 use crate::engine::{Engine, Settings};
+use crate::quote::quoted;
 
 /// Whether a setting takes effect in the running server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +43,27 @@ fn is_extension(engine: &dyn Engine, name: &str) -> bool {
 pub fn check(engine: &dyn Engine, parameters: &BTreeMap<String, String>) -> Result<(), Invalid> {
     let refuse = |message: String| Err(Invalid::spec(reason::INVALID_PARAMETER, message));
     for (name, value) in parameters {
+        // Before anything else is made of it.
+        if name.len() > PARAMETER_NAME {
+            return refuse(format!(
+                "spec.parameters: '{}' is not a setting of {}: no name has more than {PARAMETER_NAME} bytes. Remove \
+                    it.",
+                quoted(name),
+                engine.title()
+            ));
+        }
         let usual = name.to_ascii_lowercase().replace('-', "_");
+        let (asked, name) = (name, quoted(name));
         if let Some(why) = engine.forbidden(&usual) {
             return refuse(format!(
                 "spec.parameters.{name} cannot be set: {why}. Remove it."
             ));
         }
-        if effect(engine, name).is_none() && !is_extension(engine, name) {
+        if effect(engine, asked).is_none() && !is_extension(engine, asked) {
             return refuse(match effect(engine, &usual) {
                 Some(_) => format!(
-                    "spec.parameters.{name} is written '{usual}' here: lower-case letters and '_'."
+                    "spec.parameters.{name} is written '{}' here: lower-case letters and '_'.",
+                    quoted(&usual)
                 ),
                 None => format!(
                     "spec.parameters.{name} is not a setting of {}. {}Correct or remove it.",
@@ -61,9 +74,9 @@ pub fn check(engine: &dyn Engine, parameters: &BTreeMap<String, String>) -> Resu
                 ),
             });
         }
-        if value.chars().any(char::is_control) || value.len() > 2048 {
+        if value.len() > PARAMETER_VALUE || value.chars().any(char::is_control) {
             return refuse(format!(
-                "spec.parameters.{name}: a value is one line of at most 2048 bytes."
+                "spec.parameters.{name}: a value is one line of at most {PARAMETER_VALUE} bytes."
             ));
         }
         if let Some(what) = engine.unwritable(value) {
@@ -75,7 +88,16 @@ pub fn check(engine: &dyn Engine, parameters: &BTreeMap<String, String>) -> Resu
     Ok(())
 }
 
-/// The known name with the fewest edits, if there are at most three.
+/// The most edits by which a name is taken for another one.
+const EDITS: usize = 3;
+
+/// Names of which one can be made from the other by so few edits. None is compared with a name that is much longer,
+/// because the work grows with the length of both.
+fn comparable(known: &str, name: &str) -> bool {
+    known.len().abs_diff(name.len()) <= EDITS
+}
+
+/// The known name with the fewest edits, if there are few.
 fn nearest(engine: &dyn Engine, name: &str) -> Option<&'static str> {
     let names = engine
         .parameter_table()
@@ -83,10 +105,10 @@ fn nearest(engine: &dyn Engine, name: &str) -> Option<&'static str> {
         .filter_map(|line| line.split_once(' '))
         .map(|(name, _)| name);
     names
-        .filter(|known| !known.starts_with('#'))
+        .filter(|known| !known.starts_with('#') && comparable(known, name))
         .map(|known| (edits(known, name), known))
         .min()
-        .filter(|(edits, _)| *edits <= 3)
+        .filter(|(edits, _)| *edits <= EDITS)
         .map(|(_, known)| known)
 }
 
@@ -137,4 +159,52 @@ pub fn split(
         .into_iter()
         .partition(|(name, _)| effect(engine, name) == Some(Effect::Dynamic));
     (dynamic, restart.into_keys().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{check, comparable, nearest};
+    use crate::engine;
+
+    /// Levenshtein distance takes as many steps as the product of both lengths; these are counted, not the time.
+    #[test]
+    fn a_long_name_costs_no_comparison() {
+        for name in ["work_mem".repeat(8_000), "a".repeat(1 << 20)] {
+            for which in api::Engine::ALL {
+                let table = engine::of(which).parameter_table();
+                let names = table.lines().filter_map(|line| line.split_once(' '));
+                let compared = names.filter(|(known, _)| comparable(known, &name));
+                let steps: usize = compared.map(|(known, _)| known.len() * name.len()).sum();
+                assert_eq!(steps, 0, "{which:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_near_name_is_still_found() {
+        let postgresql = engine::of(api::Engine::Postgresql);
+        assert_eq!(nearest(postgresql, "work_men"), Some("work_mem"));
+        assert_eq!(nearest(postgresql, "workmem"), Some("work_mem"));
+        assert_eq!(nearest(postgresql, "nothing_like_it"), None);
+    }
+
+    #[test]
+    fn a_megabyte_is_refused_in_few_words() {
+        let long = "x".repeat(1 << 20);
+        let dotted = format!("a.{}", "x".repeat(120));
+        let cases = [
+            (long.as_str(), "1"),
+            ("work_mem", long.as_str()),
+            (dotted.as_str(), "a\nb"),
+        ];
+        for (name, value) in cases {
+            let parameters = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let invalid = check(engine::of(api::Engine::Postgresql), &parameters).unwrap_err();
+            let message = invalid.message;
+            assert!(message.chars().count() < 300, "{}", message.len());
+            assert!(!message.contains(&"x".repeat(101)), "{message}");
+        }
+    }
 }

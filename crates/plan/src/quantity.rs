@@ -1,4 +1,5 @@
-//! Reads Kubernetes quantities ("10Gi", "500m", "1e3"), to compare them by value: the API server writes them in its own form.
+//! Reads Kubernetes quantities ("10Gi", "500m", "1e3"), to compare them by value: the API server writes them in its own
+//! form.
 
 /// The value in thousandths, or `None` if this is not a quantity. Source: apimachinery's resource.Quantity.
 pub fn thousandths(text: &str) -> Option<i128> {
@@ -21,7 +22,7 @@ pub fn thousandths(text: &str) -> Option<i128> {
     };
     let nano = 10_i128.pow(9);
     let mut value = digits(whole.trim_start_matches(['+', '-']))?.checked_mul(nano)?;
-    value += digits(&format!("{fraction:0<9}"))?;
+    value = value.checked_add(digits(&format!("{fraction:0<9}"))?)?;
     let (times, by) = match suffix {
         "" => (1, 1),
         "n" => (1, nano),
@@ -72,6 +73,7 @@ mod tests {
     #[case("", None)]
     #[case("Gi", None)]
     #[case("1GiB", None)]
+    #[case("170141183460469231731687303715.999999999", None)]
     #[case("99999999999999999999999999999999999Ei", None)]
     fn reads(#[case] text: &str, #[case] value: Option<i128>) {
         assert_eq!(thousandths(text), value);

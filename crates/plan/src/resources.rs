@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::Invalid;
 use crate::engine::Engine;
 use crate::quantity::{bytes, thousandths};
+use crate::quote::quoted;
 
 /// What is asked for, with defaults, checked. `memory` is the limit when nothing is said of memory.
 pub fn complete(
@@ -30,7 +31,9 @@ pub fn complete(
         for (name, value) in resources[kind].as_object().into_iter().flatten() {
             if value.as_str().and_then(bytes).is_none_or(|value| value < 0) {
                 return refuse(format!(
-                    "spec.resources.{kind}.{name}: {value} is not a quantity such as 500m or 1Gi."
+                    "spec.resources.{kind}.{}: {} is not a quantity such as 500m or 1Gi.",
+                    quoted(name),
+                    quoted(&value.to_string())
                 ));
             }
         }
@@ -39,14 +42,16 @@ pub fn complete(
         let value = |kind: &str| resources[kind][name].as_str().and_then(thousandths);
         if value("limits").is_some() && value("requests") > value("limits") {
             return refuse(format!(
-                "spec.resources.requests.{name} is greater than spec.resources.limits.{name}. Raise the limit, or lower the request."
+                "spec.resources.requests.{name} is greater than spec.resources.limits.{name}. Raise the limit, or \
+                    lower the request."
             ));
         }
     }
     let least = engine.least_memory();
     if bytes(&limit).is_some_and(|limit| limit < least) {
         return refuse(format!(
-            "spec.resources.limits.memory: {limit} is too little for {}. Give it at least {}Mi.",
+            "spec.resources.limits.memory: {} is too little for {}. Give it at least {}Mi.",
+            quoted(&limit),
             engine.title(),
             least >> 20
         ));

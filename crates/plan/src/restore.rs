@@ -1,17 +1,15 @@
 //! `DatabaseRestore`: checks everything, makes one instance, and writes down how that went.
 //!
-//! The instance does the work, as any with spec.restoreFrom does; the restore follows it to its first Ready and is then at its
-//! end, whatever becomes of the instance.
+//! The instance does the work, as any with spec.restoreFrom does; the restore follows it to its first Ready and is then
+//! at its end, whatever becomes of the instance.
 
-pub mod preflight;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::time::Duration;
 
-use api::condition::{READY, STALLED, find, reason};
-use api::names::ANNOTATION_PAUSED;
+use api::condition::{READY, STALLED, Truth, find, reason};
 use api::restore::{RestorePhase, StorageOverride};
 use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -19,13 +17,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::build::database_instance::{is_made_by, restored};
 use crate::catalog::Catalog;
-use crate::facts::{annotation, seconds_since};
-use crate::instance::Class;
+use crate::facts::seconds_since;
+use crate::names::{self, Named};
+use crate::origin::{self, Facts, Source, Wanted};
 use crate::quantity::thousandths;
+use crate::quote::quoted;
+use crate::reading::restore::is_finished;
+use crate::report::{Customs, refused, report};
+use crate::storage_class::StorageClass;
 use crate::{Invalid, Write};
-use preflight::{Facts, Source, Wanted};
-
-pub use status::failed;
+use status::Verdict;
 
 /// What a pass does and says about a restore.
 pub type Plan = crate::Plan<DatabaseRestoreStatus>;
@@ -42,19 +43,11 @@ pub struct Observed {
     /// Kind of an object of that name which holds the data or the passwords of a former instance.
     pub retained: Option<&'static str>,
     /// The storage class that the volume is to have.
-    pub storage_class: Class,
+    pub storage_class: StorageClass,
 }
 
 /// An instance that has not served after so many seconds is not waited for any longer.
 const DEADLINE_SECONDS: i64 = 3600;
-/// While something is wrong that may be cured elsewhere.
-const LATER: Duration = Duration::from_secs(15);
-
-/// Whether the restore has come to its end.
-pub fn is_finished(cr: &DatabaseRestore) -> bool {
-    let phase = cr.status.as_ref().and_then(|status| status.phase);
-    matches!(phase, Some(RestorePhase::Ready | RestorePhase::Failed))
-}
 
 /// Whether the pass must look at the backup: nothing was made yet.
 pub fn needs_backup(cr: &DatabaseRestore) -> bool {
@@ -82,69 +75,77 @@ fn storage(cr: &DatabaseRestore) -> Option<&StorageOverride> {
     cr.spec.overrides.as_ref()?.storage.as_ref()
 }
 
+const CUSTOMS: Customs = Customs {
+    told: &[READY],
+    kept: &[],
+    finalizers: &[],
+};
+
 /// What should be done and said. Nothing here depends on anything but the arguments.
 pub fn decide(cr: &DatabaseRestore, observed: &Observed, now: &Time) -> Plan {
     if is_finished(cr) || cr.metadata.deletion_timestamp.is_some() {
-        return Plan {
-            writes: Vec::new(),
-            status: cr.status.clone().unwrap_or_default(),
-            notices: Vec::new(),
-            requeue: None,
-        };
+        return Plan::nothing(cr);
     }
-    let made = observed
-        .instance
-        .as_ref()
-        .filter(|instance| is_made_by(instance, cr));
-    let (write, status, requeue) = match made {
-        Some(instance) => {
-            let (status, requeue) = follow(cr, instance, now);
-            (None, status, requeue)
-        }
+    let made = observed.instance.as_ref();
+    let made = made.filter(|instance| is_made_by(instance, cr));
+    let verdict = match made {
+        Some(instance) => follow(cr, instance, now),
         None if was_made(cr) => {
             let message = format!(
-                "The instance {} was deleted before it accepted connections. Create another DatabaseRestore to try again.",
+                "The instance {} was deleted before it accepted connections. Create another DatabaseRestore to try \
+                    again.",
                 cr.spec.instance
             );
-            let status = status::ended(cr, reason::INSTANCE_NOT_FOUND, message, now);
-            (None, status, None)
+            status::ended(cr, reason::INSTANCE_NOT_FOUND, message)
         }
-        None => begin(cr, observed, now),
+        None => begin(cr, observed),
     };
-    Plan {
-        writes: write.into_iter().collect(),
-        notices: status::notices(cr, &status),
-        status,
-        requeue,
+    let paused = |paused: &Invalid, _| status::waiting(cr, paused);
+    report(cr, &CUSTOMS, verdict, paused, now)
+}
+
+/// The status when the instance could not be written: nothing was made.
+pub fn failed(
+    cr: &DatabaseRestore,
+    planned: &DatabaseRestoreStatus,
+    error: &str,
+    now: &Time,
+) -> DatabaseRestoreStatus {
+    DatabaseRestoreStatus {
+        phase: Some(RestorePhase::Pending),
+        ..refused(cr, planned, error, now)
     }
 }
 
 /// Makes the instance, if nothing speaks against it.
-fn begin(
-    cr: &DatabaseRestore,
-    observed: &Observed,
-    now: &Time,
-) -> (Option<Write>, DatabaseRestoreStatus, Option<Duration>) {
-    let checked = check(cr, observed).and_then(|ready| {
-        let paused = annotation(&cr.metadata, ANNOTATION_PAUSED) == Some("true");
-        let why = "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
-        if paused { Err(Invalid::spec(reason::PAUSED, why)) } else { Ok(ready) }
-    });
-    match checked {
+fn begin(cr: &DatabaseRestore, observed: &Observed) -> Verdict {
+    match check(cr, observed) {
         Ok((facts, size)) => {
-            let write = Write::Create(restored(cr, &facts, &size));
             let message = format!("The instance {} is being made.", cr.spec.instance);
-            (Some(write), status::running(cr, None, message, now), None)
+            let (step, status) = status::running(cr, None, message);
+            let write = Write::Create(restored(cr, &facts, &size));
+            (step.writing([write]), status)
         }
-        Err(invalid) => {
-            let requeue = invalid.recheck.then_some(LATER);
-            (None, status::waiting(cr, &invalid, now), requeue)
-        }
+        Err(invalid) => status::waiting(cr, &invalid),
     }
+}
+
+/// Every object that the spec names can have that name.
+fn object_names(cr: &DatabaseRestore) -> Result<(), Invalid> {
+    names::check_backup("spec.backup", &cr.spec.backup)?;
+    names::check("spec.instance", Some(&cr.spec.instance), Named::Instance)?;
+    let overrides = cr.spec.overrides.as_ref();
+    let secret = overrides.and_then(|overrides| overrides.credentials_secret.as_ref());
+    let named = secret.map(|secret| secret.name.as_str());
+    let field = "spec.overrides.credentialsSecret.name";
+    names::check(field, named, Named::Object)?;
+    let named = storage(cr).and_then(|storage| storage.class_name.as_deref());
+    names::check("spec.overrides.storage.className", named, Named::Object)
 }
 
 /// Everything that can be known before anything is made, and the size of the new volume.
 fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity), Invalid> {
+    object_names(cr)?;
     let overrides = cr.spec.overrides.as_ref();
     let asked = storage(cr).and_then(|storage| storage.size.clone());
     let wanted = Wanted {
@@ -158,11 +159,11 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
         username: None,
         size: asked.as_ref().map(|size| size.0.as_str()),
         provisioner: match &observed.storage_class {
-            Class::Found { provisioner, .. } => Some(provisioner),
-            Class::Missing | Class::Unread => None,
+            StorageClass::Found { provisioner, .. } => Some(provisioner),
+            StorageClass::Missing | StorageClass::Unread => None,
         },
     };
-    let facts = preflight::check(&wanted, &observed.source, &observed.catalog)?;
+    let facts = origin::check(&wanted, &observed.source, &observed.catalog)?;
     let name = &cr.spec.instance;
     let taken = match (&observed.instance, observed.retained) {
         (Some(_), _) => Some(format!("there is a DatabaseInstance {name} already")),
@@ -175,16 +176,20 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
         return Err(Invalid::surroundings(
             reason::INSTANCE_EXISTS,
             format!(
-                "spec.instance: {taken}, and a restore overwrites nothing. Create another DatabaseRestore with another name, or delete what is there if it is not needed."
+                "spec.instance: {taken}, and a restore overwrites nothing. Create another DatabaseRestore with another \
+                    name, or delete what is there if it is not needed."
             ),
         ));
     }
-    if observed.storage_class == Class::Missing {
+    if observed.storage_class == StorageClass::Missing {
         let message = match class_name(cr, &observed.source) {
             Some(class) => format!(
-                "spec.overrides.storage.className: there is no StorageClass {class}. Create it, or create another DatabaseRestore with another class; `kubectl get storageclass` lists them."
+                "spec.overrides.storage.className: there is no StorageClass {}. Create it, or create another \
+                    DatabaseRestore with another class; `kubectl get storageclass` lists them.",
+                quoted(class)
             ),
-            None => "The cluster has no default StorageClass. Mark one as default, or create another DatabaseRestore with spec.overrides.storage.className.".to_owned(),
+            None => "The cluster has no default StorageClass. Mark one as default, or create another DatabaseRestore \
+                with spec.overrides.storage.className.".to_owned(),
         };
         return Err(Invalid::surroundings(
             reason::STORAGE_CLASS_NOT_FOUND,
@@ -197,8 +202,9 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
         Invalid::spec(
             reason::VOLUME_TOO_SMALL,
             format!(
-                "The backup {} does not say how large its volume must be. Create another DatabaseRestore with spec.overrides.storage.size.",
-                cr.spec.backup.name
+                "The backup {} does not say how large its volume must be. Create another DatabaseRestore with \
+                    spec.overrides.storage.size.",
+                quoted(&cr.spec.backup.name)
             ),
         )
     })?;
@@ -206,19 +212,15 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
 }
 
 /// Follows the instance to its first Ready.
-fn follow(
-    cr: &DatabaseRestore,
-    instance: &DatabaseInstance,
-    now: &Time,
-) -> (DatabaseRestoreStatus, Option<Duration>) {
+fn follow(cr: &DatabaseRestore, instance: &DatabaseInstance, now: &Time) -> Verdict {
     let name = &cr.spec.instance;
     let condition = |type_: &str| -> Option<&Condition> {
         let status = instance.status.as_ref()?;
         find(&status.conditions, type_)
     };
     let ready = condition(READY);
-    if let Some(ready) = ready.filter(|ready| ready.status == "True") {
-        return (status::ready(cr, instance, ready, now), None);
+    if let Some(ready) = ready.filter(|ready| Truth::True.is(ready)) {
+        return status::ready(cr, instance, ready);
     }
     let started = instance.metadata.creation_timestamp.as_ref();
     let age = started.map_or(0, |started| seconds_since(Some(started), now));
@@ -227,19 +229,23 @@ fn follow(
             ready.message.trim_end_matches('.')
         });
         let message = format!(
-            "The instance {name} did not accept connections within an hour: {said}. It is left as it is; `kubectl describe dbinstance {name}` shows more."
+            "The instance {name} did not accept connections within an hour: {said}. It is left as it is; `kubectl \
+                describe dbinstance {name}` shows more."
         );
-        let status = status::ended(cr, reason::DEADLINE_EXCEEDED, message, now);
-        return (status, None);
+        return status::ended(cr, reason::DEADLINE_EXCEEDED, message);
     }
     let rest = u64::try_from(DEADLINE_SECONDS - age).unwrap_or_default();
     let requeue = Some(Duration::from_secs(rest.clamp(1, 600)));
-    if let Some(stalled) = condition(STALLED) {
-        return (status::stalled(cr, instance, stalled, now), requeue);
-    }
-    let message = match ready {
-        Some(ready) => format!("The instance {name}: {}", ready.message),
-        None => format!("The instance {name} was made."),
+    let (step, status) = match (condition(STALLED), ready) {
+        (Some(stalled), _) => status::stalled(cr, instance, stalled),
+        (None, Some(ready)) => {
+            let message = format!("The instance {name}: {}", ready.message);
+            status::running(cr, Some(instance), message)
+        }
+        (None, None) => {
+            let message = format!("The instance {name} was made.");
+            status::running(cr, Some(instance), message)
+        }
     };
-    (status::running(cr, Some(instance), message, now), requeue)
+    (step.again(requeue), status)
 }

@@ -61,12 +61,13 @@ impl Candidate<'_> {
 
 /// The names of the backups to delete, oldest first, those of equal age by name.
 ///
-/// - Only good backups count for the rules; one is kept if any of them selects it. "The last 3", "one for each of the last 7 days"
-///   and "one for each of the last 12 months" add up, and a backup may serve several of them. Of a day or a month it is the newest
-///   that stays, and one without a good backup does not use up its place. Days and months are those of `zone`, the schedule's.
+/// - Only good backups count for the rules; one is kept if any of them selects it. "The last 3", "one for each of the
+///   last 7 days" and "one for each of the last 12 months" add up, and a backup may serve several of them. Of a day or
+///   a month it is the newest that stays, and one without a good backup does not use up its place. Days and months are
+///   those of `zone`, the schedule's.
 /// - Without such a rule, age alone decides. Past the maximum age a backup goes even if a rule selects it.
-/// - The newest good backup always stays, so that there is one to restore, unless it is past the maximum age and `other_good`:
-///   there is a good backup elsewhere, such as one made by hand, that is newer than all of these.
+/// - The newest good backup always stays, so that there is one to restore, unless it is past the maximum age and
+///   `other_good`: there is a good backup elsewhere, such as one made by hand, that is newer than all of these.
 /// - What is in use or unfinished stays.
 /// - Failed backups go once a good one was taken after them; until then the 3 newest stay.
 ///

@@ -1,5 +1,6 @@
 //! When a schedule is due: five cron fields read in an IANA time zone, with a rule for the days on which clocks change.
-//! Crate croner knows the calendar and is asked about local times only; what a change of clocks does to them is decided here.
+//! Crate croner knows the calendar and is asked about local times only; what a change of clocks does to them is decided
+//! here.
 
 mod fields;
 #[cfg(test)]
@@ -11,24 +12,26 @@ use k8s_openapi::jiff::civil::DateTime;
 use k8s_openapi::jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use crate::quote::quoted;
+
 const NANOSECOND: SignedDuration = SignedDuration::from_nanos(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// A cron schedule in a time zone.
 ///
-/// Five fields: minute (0-59), hour (0-23), day-of-month (1-31), month (1-12 or JAN-DEC), day-of-week (0-7 or SUN-SAT; 0 and 7
-/// are Sunday). A field is `*`, or a list of values and ranges (`1,15`, `MON-FRI`); `*` and a range take a step (`*/15`, `8-18/2`).
-/// If both day fields are restricted, a day that satisfies either of them counts, as in cron. Seconds, years, `@daily` and its
-/// like, and `L`, `W`, `#` and `?` are refused.
+/// Five fields: minute (0-59), hour (0-23), day-of-month (1-31), month (1-12 or JAN-DEC), day-of-week (0-7 or SUN-SAT;
+/// 0 and 7 are Sunday). A field is `*`, or a list of values and ranges (`1,15`, `MON-FRI`); `*` and a range take a step
+/// (`*/15`, `8-18/2`). If both day fields are restricted, a day that satisfies either of them counts, as in cron.
+/// Seconds, years, `@daily` and its like, and `L`, `W`, `#` and `?` are refused.
 ///
 /// When clocks change, there are two rules:
 ///
-/// - A schedule that is bound to hours (`30 2 * * *`, `0 */6 * * *`) fires once for each of its local times. A local time that is
-///   skipped when clocks go forward fires at the first instant after the skipped time; several of them then fire as one. A local
-///   time that comes twice when clocks go back fires the first time only.
-/// - A schedule whose hour field selects every hour (`*/15 * * * *`, `0 * * * *`) fires whenever the local clock shows one of its
-///   times. A change by a whole hour is then not noticed: the same time passes between two firings as on any other day. (Where
-///   clocks change by half an hour, a firing around the change comes that much sooner or later.)
+/// - A schedule that is bound to hours (`30 2 * * *`, `0 */6 * * *`) fires once for each of its local times. A local
+///   time that is skipped when clocks go forward fires at the first instant after the skipped time; several of them
+///   then fire as one. A local time that comes twice when clocks go back fires the first time only.
+/// - A schedule whose hour field selects every hour (`*/15 * * * *`, `0 * * * *`) fires whenever the local clock shows
+///   one of its times. A change by a whole hour is then not noticed: the same time passes between two firings as on any
+///   other day. (Where clocks change by half an hour, a firing around the change comes that much sooner or later.)
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: Cron,
@@ -65,11 +68,14 @@ struct Stretch {
     offset_before: Offset,
 }
 
+/// The longest schedule that is read.
+const CRON_BYTES: usize = 100;
+
 impl Schedule {
     /// Reads a schedule.
     ///
-    /// `cron` has five fields (see [`Schedule`]); `time_zone` is an IANA name such as `Europe/Berlin` or `UTC`, looked up in the
-    /// database that is part of this program, so that the answer does not depend on where it runs.
+    /// `cron` has five fields (see [`Schedule`]); `time_zone` is an IANA name such as `Europe/Berlin` or `UTC`, looked
+    /// up in the database that is part of this program, so that the answer does not depend on where it runs.
     ///
     /// # Errors
     ///
@@ -78,9 +84,14 @@ impl Schedule {
         let refused = |message: String| Unparsable {
             field: Field::Schedule,
             message: format!(
-                "\"{cron}\": {message}; five fields are minute hour day-of-month month day-of-week"
+                "\"{}\": {message}; five fields are minute hour day-of-month month day-of-week",
+                quoted(cron)
             ),
         };
+        // Before it is taken apart: what is wrong may quote any part of it.
+        if cron.len() > CRON_BYTES {
+            return Err(refused(format!("this has more than {CRON_BYTES} bytes")));
+        }
         let checked = fields::check(cron).map_err(&refused)?;
         let cron = CronParser::builder()
             .seconds(Seconds::Disallowed)
@@ -117,8 +128,9 @@ impl Schedule {
         }
     }
 
-    /// The last time that is later than `not_before` and not later than `now`: what to catch up with, once, whatever number was
-    /// missed. `None` if nothing was due. It searches backwards from `now`, so that a long absence costs nothing.
+    /// The last time that is later than `not_before` and not later than `now`: what to catch up with, once, whatever
+    /// number was missed. `None` if nothing was due. It searches backwards from `now`, so that a long absence costs
+    /// nothing.
     pub fn latest_at_or_before(&self, now: Timestamp, not_before: Timestamp) -> Option<Timestamp> {
         let mut stretch = self.stretch(now);
         let mut until = stretch.offset.to_datetime(now);
@@ -144,8 +156,9 @@ impl Schedule {
 
     /// The first local time that belongs to a stretch.
     ///
-    /// Bound to hours, a schedule's local times go on where the stretch before ended: skipped ones become part of this stretch
-    /// (and `instant` puts them at its start), repeated ones stay part of the one before. Otherwise what the clock shows counts.
+    /// Bound to hours, a schedule's local times go on where the stretch before ended: skipped ones become part of this
+    /// stretch (and `instant` puts them at its start), repeated ones stay part of the one before. Otherwise what the
+    /// clock shows counts.
     fn first_slot(&self, stretch: &Stretch) -> DateTime {
         let offset = if self.every_hour {
             stretch.offset
@@ -187,7 +200,8 @@ fn zone(name: &str) -> Result<TimeZone, Unparsable> {
         .ok_or_else(|| Unparsable {
             field: Field::TimeZone,
             message: format!(
-                "\"{name}\" is not in the time zone database; write an IANA name such as Europe/Berlin or UTC"
+                "\"{}\" is not in the time zone database; write an IANA name such as Europe/Berlin or UTC",
+                quoted(name)
             ),
         })
 }

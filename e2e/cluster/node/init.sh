@@ -46,6 +46,8 @@ keep() { # COMPONENT COMMAND…: runs it for ever, with a log of its own
 }
 config() { sed "s#@STATE@#$state#g" "$here/$1" >"/run/$1"; }
 
+# Memory is plenty and processors are few: let Go collect its garbage less often.
+export GOGC=400
 keep etcd "$bin/etcd" --name minidbaas --data-dir "$state/etcd" --log-level warn \
   --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \
   --quota-backend-bytes 4294967296 --auto-compaction-retention 5m

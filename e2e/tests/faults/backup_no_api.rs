@@ -1,5 +1,5 @@
-//! A cluster without snapshots: backups say so and wait, all else works, and when the snapshots' definitions come the operator
-//! goes on by itself.
+//! A cluster without snapshots: backups say so and wait, all else works, and when the snapshots' definitions come the
+//! operator goes on by itself.
 
 use anyhow::{Context, Result, bail, ensure};
 use api::backup::BackupPhase;
@@ -108,7 +108,8 @@ async fn put_back(cluster: &Cluster, definitions: &str, classes: &str) -> Result
 
 /// The operator's pods and how often each was restarted.
 async fn operators(cluster: &Cluster) -> Result<String> {
-    let output = "-o=jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
+    let output = "-o=jsonpath={range .items[*]}{.metadata.uid} \
+        {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
     let get = [
         "-n",
         "minidbaas-system",

@@ -1,4 +1,5 @@
-//! A restore into another namespace takes the consent of the backup, tells nothing without it, and leaves nothing behind.
+//! A restore into another namespace takes the consent of the backup, tells nothing without it, and leaves nothing
+//! behind.
 
 use anyhow::{Result, ensure};
 use api::Engine;
@@ -106,8 +107,8 @@ async fn nothing_left(space: &Space) -> Result<()> {
         .await
 }
 
-/// A restore and an instance that name a backup which may not be read; both say the same. Returns their words with the name
-/// of the backup taken out.
+/// A restore and an instance that name a backup which may not be read; both say the same. Returns their words with the
+/// name of the backup taken out.
 async fn unavailable(source: &Space, target: &Space, backup: &str) -> Result<[String; 2]> {
     let (restore, instance) = (format!("r-{backup}"), format!("i-{backup}"));
     target
@@ -250,10 +251,7 @@ async fn a_restore_from_another_namespace_may_end_at_any_moment() -> Result<()> 
                 .await?;
             target
                 .until(&format!("there is a {wait}"), || async {
-                    Ok(!target
-                        .kubectl(&["get", wait, "-o=name"], "")
-                        .await?
-                        .is_empty())
+                    Ok(!target.names(&[wait]).await?.is_empty())
                 })
                 .await?;
             let policy = [

@@ -23,7 +23,8 @@ async fn a_snapshot_that_fails_or_is_lost_is_told() -> Result<()> {
     .await
 }
 
-/// The driver's error is shown while it is tried again, and at the deadline the backup is given up and its snapshot gone.
+/// The driver's error is shown while it is tried again, and at the deadline the backup is given up and its snapshot
+/// gone.
 async fn fails(space: &Space) -> Result<()> {
     let spec = json!({"instance": "shop", "snapshotClassName": "broken", "deadlineSeconds": 10});
     space.apply_backup("broken", spec).await?;
@@ -80,11 +81,12 @@ async fn lost(space: &Space) -> Result<()> {
 async fn lost_before(space: &Space) -> Result<()> {
     let spec = json!({"instance": "shop", "snapshotClassName": "slow-ready"});
     space.apply_backup("half", spec).await?;
+    // One that goes before the backup has written down that it is there is asked for again.
     let asked = || async {
-        Ok(!space
-            .field("volumesnapshot/half", ".metadata.uid")
-            .await?
-            .is_empty())
+        let named = space
+            .field("dbbackup/half", ".status.snapshot.name")
+            .await?;
+        Ok(!named.is_empty())
     };
     space.until("the snapshot is asked for", asked).await?;
     // It is gone only when the storage is done with it.

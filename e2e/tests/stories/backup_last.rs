@@ -6,7 +6,7 @@ use e2e::space::story;
 use e2e::{Database, Space, Writer};
 use serde_json::json;
 
-use crate::backup_leaving::{ENGINE, data_gone, delete, prepare, row, until_gone, until_phase};
+use crate::backup_deletion::{ENGINE, data_gone, delete, prepare, row, until_gone, until_phase};
 use crate::stalls::says;
 
 #[tokio::test]
@@ -75,33 +75,78 @@ async fn a_last_backup_that_fails_holds_the_data_until_a_person_decides() -> Res
     story("story-backup-last-fails", |space| async move {
         let space = &space;
         let names = ["kept", "let-go", "cured"];
-        let broken = || json!({"deletionPolicy": "Snapshot", "database": "shop", "backup": {"snapshotClassName": "broken"}});
+        let broken = || {
+            json!({"deletionPolicy": "Snapshot", "database": "shop",
+            "backup": {"snapshotClassName": "broken"}})
+        };
         futures::future::try_join_all(names.map(|name| prepare(space, name, broken()))).await?;
         for name in names {
             delete(space, name).await?;
         }
         for name in names {
             let told = space.until("its last backup has failed", || async {
-                Ok(space.field(&format!("dbinstance/{name}"), ".status.conditions[?(@.type==\"Ready\")].reason").await? == "FinalBackupFailed")
+                Ok(space
+                    .field(
+                        &format!("dbinstance/{name}"),
+                        ".status.conditions[?(@.type==\"Ready\")].reason",
+                    )
+                    .await?
+                    == "FinalBackupFailed")
             });
             space.step(name, told).await?;
-            let said = space.field(&format!("dbinstance/{name}"), ".status.conditions[?(@.type==\"Ready\")].message").await?;
-            says(&said, &["the data stays", "The storage driver reports", "Delete that DatabaseBackup", "spec.deletionPolicy to Retain or Delete"])?;
-            ensure!(!space.field(&format!("pvc/{name}"), ".metadata.uid").await?.is_empty(), "{name}: the volume is gone");
+            let said = space
+                .field(
+                    &format!("dbinstance/{name}"),
+                    ".status.conditions[?(@.type==\"Ready\")].message",
+                )
+                .await?;
+            says(
+                &said,
+                &[
+                    "the data stays",
+                    "The storage driver reports",
+                    "Delete that DatabaseBackup",
+                    "spec.deletionPolicy to Retain or Delete",
+                ],
+            )?;
+            ensure!(
+                !space
+                    .field(&format!("pvc/{name}"), ".metadata.uid")
+                    .await?
+                    .is_empty(),
+                "{name}: the volume is gone"
+            );
         }
-        space.patch("kept", json!({"deletionPolicy": "Retain"})).await?;
-        space.patch("let-go", json!({"deletionPolicy": "Delete"})).await?;
-        space.patch("cured", json!({"backup": {"snapshotClassName": "btrfs"}})).await?;
+        space
+            .patch("kept", json!({"deletionPolicy": "Retain"}))
+            .await?;
+        space
+            .patch("let-go", json!({"deletionPolicy": "Delete"}))
+            .await?;
+        space
+            .patch("cured", json!({"backup": {"snapshotClassName": "btrfs"}}))
+            .await?;
         let of_cured = last_backup(space, "cured").await?;
-        space.kubectl(&["delete", "dbbackup", &of_cured], "").await?;
-        space.step("kept goes", until_gone(space, "dbinstance/kept")).await?;
-        space.step("let go with its data", data_gone(space, "let-go")).await?;
+        space
+            .kubectl(&["delete", "dbbackup", &of_cured], "")
+            .await?;
+        space
+            .step("kept goes", until_gone(space, "dbinstance/kept"))
+            .await?;
+        space
+            .step("let go with its data", data_gone(space, "let-go"))
+            .await?;
         space.step("cured goes", data_gone(space, "cured")).await?;
         until_phase(space, &of_cured, BackupPhase::Ready).await?;
         for object in ["pvc/kept", "secret/kept", "secret/kept-admin"] {
-            ensure!(!space.field(object, ".metadata.uid").await?.is_empty(), "{object} is gone");
+            ensure!(
+                !space.field(object, ".metadata.uid").await?.is_empty(),
+                "{object} is gone"
+            );
         }
-        space.step("restored", space.restore("copy", &of_cured, "copy")).await?;
+        space
+            .step("restored", space.restore("copy", &of_cured, "copy"))
+            .await?;
         row(space, "copy").await?;
         // What failed stays for a person to see, except where the data was let go.
         space

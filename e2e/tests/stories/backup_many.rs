@@ -1,7 +1,8 @@
-//! Many backups: of ten instances at once, and twenty of one instance under a retention that keeps three.
+//! Many backups: of some instances at once, and of one instance under a retention that keeps three.
 
 use anyhow::{Context, Result, ensure};
 use api::backup::BackupPhase;
+use e2e::length::many;
 use e2e::space::story;
 use e2e::{Database, Space};
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ use crate::backup_refusals::small;
 const ENGINE: api::Engine = api::Engine::Mariadb;
 
 fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Value {
-    json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "labels": labels}, "spec": spec})
+    json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "labels": labels},
+        "spec": spec})
 }
 
 /// `kubectl apply` of all of these at once.
@@ -43,10 +45,11 @@ async fn until_names(space: &Space, expected: &[String]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn ten_instances_are_backed_up_at_once() -> Result<()> {
+async fn many_instances_are_backed_up_at_once() -> Result<()> {
     story("story-backup-ten", |space| async move {
         let space = &space;
-        let all: Vec<String> = (0..10).map(|number| format!("db-{number}")).collect();
+        let count = many(3, 10);
+        let all: Vec<String> = (0..count).map(|number| format!("db-{number}")).collect();
         let spec = || small(ENGINE.name(), json!({"database": "shop"}));
         let instances = all
             .iter()
@@ -54,7 +57,7 @@ async fn ten_instances_are_backed_up_at_once() -> Result<()> {
         apply_all(space, instances.collect()).await?;
         let settled =
             futures::future::try_join_all(all.iter().map(|name| space.until_settled(name)));
-        space.step("ten instances", settled).await?;
+        space.step("instances", settled).await?;
         for (number, name) in all.iter().enumerate() {
             let database = Database::bound(space, ENGINE, name).await?;
             database.reached().await?;
@@ -72,7 +75,7 @@ async fn ten_instances_are_backed_up_at_once() -> Result<()> {
             all.iter()
                 .map(|name| space.until_backup(name, BackupPhase::Ready)),
         );
-        space.step("ten backups", ready).await?;
+        space.step("backups", ready).await?;
         for name in &all {
             let backup = space.check_complete(name).await?;
             let source = backup
@@ -84,8 +87,8 @@ async fn ten_instances_are_backed_up_at_once() -> Result<()> {
                 "{name}: {source:?}"
             );
         }
-        space.until_snapshots(10).await?;
-        for number in [0, 9] {
+        space.until_snapshots(count).await?;
+        for number in [0, count - 1] {
             let (backup, copy) = (&all[number], format!("copy-{number}"));
             space
                 .step(&copy, space.restore(&copy, backup, &copy))
@@ -101,7 +104,7 @@ async fn ten_instances_are_backed_up_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Result<()> {
+async fn retention_leaves_the_last_three_of_many_and_what_is_in_use() -> Result<()> {
     story("story-backup-twenty", |space| async move {
         let space = &space;
         space
@@ -119,14 +122,17 @@ async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Resul
                 json!({"instance": "shop"}),
             )
         };
-        let all: Vec<String> = (1..=20).map(|number| format!("shop-{number:02}")).collect();
+        let count = many(6, 20);
+        let all: Vec<String> = (1..=count)
+            .map(|number| format!("shop-{number:02}"))
+            .collect();
         apply_all(space, all.iter().map(|name| scheduled(name)).collect()).await?;
         let ready = futures::future::try_join_all(
             all.iter()
                 .map(|name| space.until_backup(name, BackupPhase::Ready)),
         );
-        let ready = space.step("twenty backups", ready).await?;
-        space.until_snapshots(21).await?;
+        let ready = space.step("scheduled backups", ready).await?;
+        space.until_snapshots(count + 1).await?;
         // Of those of the same second, the name decides.
         let mut order: Vec<_> = ready
             .iter()
@@ -143,7 +149,7 @@ async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Resul
             .collect();
         order.sort();
         let oldest = order[0].1.clone();
-        let newest = || order[17..].iter().map(|(_, name)| name.clone());
+        let newest = || order[count - 3..].iter().map(|(_, name)| name.clone());
         // A restore that cannot go on, because its pod fits no node, needs its backup until it can.
         let much = json!({"resources": {"requests": {"memory": "1000Gi"}}});
         space
@@ -170,7 +176,7 @@ async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Resul
             .collect();
         left.sort();
         space
-            .step("fifteen and one go", until_names(space, &left))
+            .step("the older ones go", until_names(space, &left))
             .await?;
         space.until_snapshots(5).await?;
         space
@@ -186,21 +192,21 @@ async fn retention_leaves_the_last_three_of_twenty_and_what_is_in_use() -> Resul
             .await?;
         space.until_snapshots(4).await?;
         // One more: the oldest of the three goes.
-        apply_all(space, vec![scheduled("shop-21")]).await?;
+        apply_all(space, vec![scheduled("shop-99")]).await?;
         let mut left: Vec<String> = newest()
             .skip(1)
-            .chain(["by-hand".to_owned(), "shop-21".to_owned()])
+            .chain(["by-hand".to_owned(), "shop-99".to_owned()])
             .collect();
         left.sort();
         space
             .step("one more, one less", until_names(space, &left))
             .await?;
-        space.until_backup("shop-21", BackupPhase::Ready).await?;
+        space.until_backup("shop-99", BackupPhase::Ready).await?;
         space.until_snapshots(4).await?;
         let last = space
             .field("dbinstance/shop", ".status.lastBackup.name")
             .await?;
-        ensure!(last == "shop-21", "lastBackup is {last}");
+        ensure!(last == "shop-99", "lastBackup is {last}");
         Ok(())
     })
     .await

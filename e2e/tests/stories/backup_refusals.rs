@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use api::backup::BackupPhase;
+use api::reported::Reported;
+use e2e::Space;
 use e2e::space::story;
-use e2e::{Space, kstatus};
 use serde_json::{Value, json};
 
 use crate::stalls::says;
@@ -55,7 +56,7 @@ async fn refused(
     let told = space.until_backup_says(name, "Stalled", "True", reason);
     says(&space.step(&step, told).await?, words)?;
     let backup = space.backups().get(name).await?;
-    let ready = kstatus::condition(&backup, "Ready").context("no Ready")?;
+    let ready = backup.condition("Ready").context("no Ready")?;
     ensure!(
         ready.status == "False" && ready.reason == reason,
         "{ready:?}"
@@ -81,19 +82,22 @@ async fn a_backup_that_cannot_be_taken_is_refused_and_nothing_is_made() -> Resul
         let plain = json!({"storage": {"size": "1Gi", "className": "unsnapshottable"}});
         space.apply_instance("plain", small("mariadb", plain)).await?;
         futures::try_join!(space.until_settled("shop"), space.until_settled("plain"))?;
-        let stranger = json!({
+        let conflict = json!({
             "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"name": "taken"},
             "spec": {"volumeSnapshotClassName": "btrfs", "source": {"persistentVolumeClaimName": "shop"}},
         });
-        space.apply(&stranger.to_string()).await?;
+        space.apply(&conflict.to_string()).await?;
         space.until_snapshots(1).await?;
         let before = made(space).await?;
         let of = |instance: &str| json!({"instance": instance});
         let class = |class: &str| json!({"instance": "shop", "snapshotClassName": class});
         futures::try_join!(
-            refused(space, "missing", of("nobody"), "InstanceNotFound", &["spec.instance", "nobody", "kubectl get dbinstances"]),
-            refused(space, "plain", of("plain"), "SnapshotClassNotFound", &["plain.csi.minidbaas.dev", "unsnapshottable", "Create one"]),
-            refused(space, "class", class("none"), "SnapshotClassNotFound", &["spec.snapshotClassName", "none", "kubectl get volumesnapshotclass"]),
+            refused(space, "missing", of("nobody"), "InstanceNotFound", &["spec.instance", "nobody",
+                "kubectl get dbinstances"]),
+            refused(space, "plain", of("plain"), "SnapshotClassNotFound", &["plain.csi.minidbaas.dev",
+                "unsnapshottable", "Create one"]),
+            refused(space, "class", class("none"), "SnapshotClassNotFound", &["spec.snapshotClassName", "none",
+                "kubectl get volumesnapshotclass"]),
             refused(space, "taken", of("shop"), "NameTaken", &["VolumeSnapshot taken", "another name"]),
         )?;
         // While there is a class for its driver, the volume could be asked for a snapshot.
@@ -103,7 +107,8 @@ async fn a_backup_that_cannot_be_taken_is_refused_and_nothing_is_made() -> Resul
             "driver": "plain.csi.minidbaas.dev", "deletionPolicy": "Delete",
         });
         space.apply(&foreign.to_string()).await?;
-        let told = refused(space, "driver", class(CLASS), "SnapshotUnsupported", &["spec.snapshotClassName", "plain.csi", "btrfs.csi", "class of that driver"]).await;
+        let told = refused(space, "driver", class(CLASS), "SnapshotUnsupported", &["spec.snapshotClassName",
+            "plain.csi", "btrfs.csi", "class of that driver"]).await;
         space.kubectl(&remove, "").await?;
         told?;
         as_before(space, &before).await?;
@@ -118,7 +123,8 @@ async fn a_backup_that_cannot_be_taken_is_refused_and_nothing_is_made() -> Resul
 /// What the API server refuses: a name that is too long, and changes of what a backup is.
 async fn unchangeable(space: &Space) -> Result<()> {
     let backup = |name: &str| {
-        json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup", "metadata": {"name": name}, "spec": {"instance": "nobody", "verify": true}})
+        json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup", "metadata": {"name": name},
+            "spec": {"instance": "nobody", "verify": true}})
             .to_string()
     };
     let long = backup(&"a".repeat(76));
@@ -214,7 +220,7 @@ async fn a_schedule_that_cannot_be_read_is_told_and_harms_nothing() -> Result<()
             says(&space.step(reason, told).await?, &words)?;
             space.until_condition("new", "BackupHealthy", "False", reason).await?;
             let instance = space.instances().get("new").await?;
-            let ready = kstatus::condition(&instance, "Ready");
+            let ready = instance.condition( "Ready");
             ensure!(ready.is_some_and(|c| c.status == "True"), "{reason}: {ready:?}");
             let status = instance.status.unwrap_or_default();
             ensure!(status.phase == Some(api::instance::Phase::Running), "{reason}: {:?}", status.phase);

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use api::Engine;
 use api::backup::{Consistency, Method};
 use e2e::client::secret;
+use e2e::length::many;
+use e2e::objects::PARTS;
 use e2e::space::story;
 use e2e::{Database, Space, Writer};
 use serde_json::json;
@@ -25,22 +27,17 @@ async fn mariadb_is_backed_up_and_restored_by_every_method() -> Result<()> {
     every_method("story-backup-mariadb", Engine::Mariadb).await
 }
 
-/// How often each method is gone through; `make test-soak` asks for more.
-fn cycles() -> usize {
-    let asked = std::env::var("E2E_BACKUP_CYCLES").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
-}
-
 async fn every_method(name: &str, engine: Engine) -> Result<()> {
     story(name, |space| async move {
-        let spec = json!({"engine": engine.name(), "storage": {"size": "1Gi"}, "username": "owner", "database": "ledger"});
+        let spec = json!({"engine": engine.name(), "storage": {"size": "1Gi"}, "username": "owner",
+            "database": "ledger"});
         space.apply_instance("source", spec).await?;
         space.until_settled("source").await?;
         let source = Database::bound(&space, engine, "source").await?;
         source.reached().await?;
         source.sql("CREATE TABLE t (n int PRIMARY KEY)").await?;
         let mut writer = Writer::start(&source, "t").await?;
-        for cycle in 0..cycles() {
+        for cycle in 0..many(1, 20) {
             for method in [Method::Online, Method::Quiesced] {
                 cut_and_copy(&space, &source, &writer, method, cycle).await?;
             }
@@ -50,11 +47,19 @@ async fn every_method(name: &str, engine: Engine) -> Result<()> {
         space.until_settled("source").await?;
         source.reached().await?;
         let kept = rows(&source).await?;
-        ensure!(kept.starts_with(&writer.acknowledged()), "the source lost rows: {} of {}", kept.len(), writer.acknowledged().len());
+        ensure!(
+            kept.starts_with(&writer.acknowledged()),
+            "the source lost rows: {} of {}",
+            kept.len(),
+            writer.acknowledged().len()
+        );
         source.sql("DELETE FROM t").await?;
         writer = Writer::start(&source, "t").await?;
         proved(&space).await?;
-        ensure!(!writer.acknowledged().is_empty(), "nothing was written while the backup was proved");
+        ensure!(
+            !writer.acknowledged().is_empty(),
+            "nothing was written while the backup was proved"
+        );
         Ok(())
     })
     .await
@@ -107,7 +112,9 @@ async fn cut_and_copy(
         status.held_milliseconds,
         writer.longest_pause_since(began)
     );
-    copy_of(space, source, &name, cycle, &before).await
+    // Both ways to restore, for each method in turn.
+    let by_restore = cycle.is_multiple_of(2) == (method != Method::Quiesced);
+    copy_of(space, source, &name, by_restore, &before).await
 }
 
 /// Restores it, by a DatabaseRestore or by an instance's own restoreFrom, and looks at what came of it.
@@ -115,13 +122,13 @@ async fn copy_of(
     space: &Space,
     source: &Database<'_>,
     backup: &str,
-    cycle: usize,
+    by_restore: bool,
     before: &[u64],
 ) -> Result<()> {
     let copy = format!("copy-{backup}");
     let engine = source.engine();
     let step = format!("restore {backup}");
-    if cycle.is_multiple_of(2) {
+    if by_restore {
         let restore = space
             .step(&step, space.restore(&copy, backup, &copy))
             .await?;
@@ -135,7 +142,8 @@ async fn copy_of(
             space.name, status.duration, status.steps
         );
     } else {
-        let spec = json!({"engine": engine.name(), "storage": {"size": "2Gi"}, "username": "owner", "restoreFrom": {"backup": {"name": backup}}});
+        let spec = json!({"engine": engine.name(), "storage": {"size": "2Gi"}, "username": "owner",
+            "restoreFrom": {"backup": {"name": backup}}});
         space.apply_instance(&copy, spec).await?;
         space.step(&step, space.until_settled(&copy)).await?;
     }
@@ -222,17 +230,8 @@ async fn proved(space: &Space) -> Result<()> {
     eprintln!("{}: {said}", space.name);
     space
         .until("the throw-away instance is gone", || async {
-            let left = space
-                .kubectl(
-                    &[
-                        "get",
-                        "dbinstances,statefulsets,pods,pvc,secrets",
-                        "-o=name",
-                    ],
-                    "",
-                )
-                .await?;
-            Ok(!left.contains("verify-"))
+            let left = space.names(&PARTS).await?;
+            Ok(!left.iter().any(|name| name.contains("verify-")))
         })
         .await?;
     let backup = space.backups().get("proved").await?;

@@ -25,6 +25,9 @@ async fn each_engine_is_used_through_its_uri() -> Result<()> {
                 .sql("CREATE TABLE t (n int); INSERT INTO t VALUES (42);")
                 .await?;
             ensure!(database.sql("SELECT n FROM t").await? == "42");
+            let pod = format!("{name}-0");
+            let log = space.kubectl(&["logs", &pod, "-c", "database"], "").await?;
+            ensure!(!log.contains("external PID file"), "{log}");
         }
         Ok(())
     })

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::stalls::{says, spec, stopped};
 
 fn object(name: &str, spec: Value) -> String {
-    json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name}, "spec": spec})
+    json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name},
+        "spec": spec})
         .to_string()
 }
 
@@ -163,30 +164,64 @@ async fn the_api_server_refuses_what_can_never_be() -> Result<()> {
 async fn the_api_server_refuses_changes_that_would_lose_data() -> Result<()> {
     story("story-refusals-change", |space| async move {
         let storage = json!({"size": "2Gi", "className": "fixed-size"});
-        let whole = spec("postgresql", json!({"storage": storage, "version": "17", "database": "shop", "deletionProtection": true}));
+        let whole = spec(
+            "postgresql",
+            json!({"storage": storage, "version": "17", "database": "shop",
+            "deletionProtection": true}),
+        );
         space.apply_instance("shop", whole).await?;
         stopped(&space, "shop").await?;
         let size = |size: &str| json!({"storage": {"size": size}});
         let cases: &[(Value, &[&str])] = &[
-            (json!({"engine": "mysql"}), &["spec.engine", "cannot be changed"]),
-            (json!({"database": "other"}), &["spec.database", "cannot be changed"]),
-            (json!({"database": null}), &["spec.database", "cannot be changed"]),
-            (json!({"username": "other"}), &["spec.username", "cannot be changed"]),
+            (
+                json!({"engine": "mysql"}),
+                &["spec.engine", "cannot be changed"],
+            ),
+            (
+                json!({"database": "other"}),
+                &["spec.database", "cannot be changed"],
+            ),
+            (
+                json!({"database": null}),
+                &["spec.database", "cannot be changed"],
+            ),
+            (
+                json!({"username": "other"}),
+                &["spec.username", "cannot be changed"],
+            ),
             (json!({"version": "16"}), &["spec.version", "major version"]),
-            (json!({"version": "17.999"}), &["spec.version", "which has", "17"]),
-            (json!({"storage": {"className": "btrfs"}}), &["spec.storage.className", "cannot be changed"]),
+            (
+                json!({"version": "17.999"}),
+                &["spec.version", "which has", "17"],
+            ),
+            (
+                json!({"storage": {"className": "btrfs"}}),
+                &["spec.storage.className", "cannot be changed"],
+            ),
             (size("1Gi"), &["spec.storage.size", "can only grow"]),
             (size("0"), &["spec.storage.size", "greater than zero"]),
-            (size("3Gi"), &["spec.storage.size", "fixed-size", "cannot grow"]),
+            (
+                size("3Gi"),
+                &["spec.storage.size", "fixed-size", "cannot grow"],
+            ),
         ];
         for (change, words) in cases {
             let patch = json!({"spec": change}).to_string();
-            let patch = ["patch", "dbinstance", "shop", "--type=merge", "--patch", &patch];
+            let patch = [
+                "patch",
+                "dbinstance",
+                "shop",
+                "--type=merge",
+                "--patch",
+                &patch,
+            ];
             says(&space.refused(&patch, "").await?, words)?;
         }
         let said = space.refused(&["delete", "dbinstance", "shop"], "").await?;
         says(&said, &["spec.deletionProtection", "set it to false"])?;
-        space.patch("shop", json!({"deletionProtection": false})).await?;
+        space
+            .patch("shop", json!({"deletionProtection": false}))
+            .await?;
         space.kubectl(&["delete", "dbinstance", "shop"], "").await?;
         Ok(())
     })

@@ -1,4 +1,5 @@
-//! An instance that starts from a backup: refused if that cannot work, empty if it may be, and in time if the backup comes late.
+//! An instance that starts from a backup: refused if that cannot work, empty if it may be, and in time if the backup
+//! comes late.
 
 use anyhow::{Result, ensure};
 use e2e::space::story;

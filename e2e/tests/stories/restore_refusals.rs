@@ -1,13 +1,14 @@
 //! A restore that cannot work is refused before anything is made.
 
 use anyhow::{Context, Result, ensure};
+use api::reported::Reported;
 use api::restore::RestorePhase;
 use e2e::space::story;
-use e2e::{Database, Space, kstatus};
+use e2e::{Database, Space};
 use serde_json::{Value, json};
 
 use crate::backup_refusals::{as_before, made, small};
-use crate::leaving::versions;
+use crate::deletion::versions;
 use crate::stalls::says;
 
 pub const ENGINE: api::Engine = api::Engine::Postgresql;
@@ -48,7 +49,7 @@ pub async fn refused(
     let step = format!("{name} refused");
     says(&space.step(&step, told).await?, words)?;
     let restore = space.restores().get(name).await?;
-    let ready = kstatus::condition(&restore, "Ready").context("no Ready")?;
+    let ready = restore.condition("Ready").context("no Ready")?;
     ensure!(
         ready.status == "False" && ready.reason == reason,
         "{ready:?}"
@@ -66,36 +67,135 @@ async fn a_restore_that_cannot_work_is_refused_and_nothing_is_made() -> Result<(
     story("story-restore-refusals", |space| async move {
         let space = &space;
         // Its claim and Secrets stay when it goes.
-        space.apply_instance("kept", small("mariadb", json!({"stopped": true}))).await?;
-        space.until_condition("kept", "Ready", "False", "Stopped").await?;
+        space
+            .apply_instance("kept", small("mariadb", json!({"stopped": true})))
+            .await?;
+        space
+            .until_condition("kept", "Ready", "False", "Stopped")
+            .await?;
         space.kubectl(&["delete", "dbinstance", "kept"], "").await?;
         let exact = prepare(space).await?;
         let before = made(space).await?;
-        let of = |backup: &str, overrides: Value| json!({"backup": {"name": backup}, "instance": "copy", "overrides": overrides});
+        let of = |backup: &str, overrides: Value| {
+            json!({"backup": {"name": backup}, "instance": "copy",
+            "overrides": overrides})
+        };
         let storage = |storage: Value| of("good", json!({"storage": storage}));
         let into = |instance: &str| json!({"backup": {"name": "good"}, "instance": instance});
-        let older = ["spec.overrides.version is 17.0", exact.as_str(), "older server"];
+        let older = [
+            "spec.overrides.version is 17.0",
+            exact.as_str(),
+            "older server",
+        ];
         let unserved = ["17.999", "engine catalog has", exact.as_str()];
         futures::try_join!(
-            refused(space, "missing", of("none", Value::Null), "BackupNotAvailable", &["spec.backup", "none", "kubectl get dbbackups"]),
-            refused(space, "failed", of("failed", Value::Null), "BackupUnusable", &["failed", "The storage driver reports", "Restore another one"]),
-            refused(space, "older", of("good", json!({"version": "17.0"})), "RestoreMismatch", &older),
-            refused(space, "major", of("good", json!({"version": "16"})), "RestoreMismatch", &["spec.overrides.version is 16", "major version", "Leave the field out"]),
-            refused(space, "unserved", of("good", json!({"version": "17.999"})), "UnknownVersion", &unserved),
-            refused(space, "small", storage(json!({"size": "512Mi"})), "VolumeTooSmall", &["spec.overrides.storage.size is 512Mi", "at least 1Gi"]),
-            refused(space, "driver", storage(json!({"className": "unsnapshottable"})), "SnapshotUnsupported", &["spec.overrides.storage.className", "plain.csi", "btrfs.csi"]),
-            refused(space, "class", storage(json!({"className": "none"})), "StorageClassNotFound", &["spec.overrides.storage.className", "none", "kubectl get storageclass"]),
-            refused(space, "exists", into("source"), "InstanceExists", &["spec.instance", "DatabaseInstance source", "another name"]),
-            refused(space, "retained", into("kept"), "InstanceExists", &["spec.instance", "kept from a former instance", "another name"]),
+            refused(
+                space,
+                "missing",
+                of("none", Value::Null),
+                "BackupNotAvailable",
+                &["spec.backup", "none", "kubectl get dbbackups"]
+            ),
+            refused(
+                space,
+                "failed",
+                of("failed", Value::Null),
+                "BackupUnusable",
+                &[
+                    "failed",
+                    "The storage driver reports",
+                    "Restore another one"
+                ]
+            ),
+            refused(
+                space,
+                "older",
+                of("good", json!({"version": "17.0"})),
+                "RestoreMismatch",
+                &older
+            ),
+            refused(
+                space,
+                "major",
+                of("good", json!({"version": "16"})),
+                "RestoreMismatch",
+                &[
+                    "spec.overrides.version is 16",
+                    "major version",
+                    "Leave the field out"
+                ]
+            ),
+            refused(
+                space,
+                "unserved",
+                of("good", json!({"version": "17.999"})),
+                "UnknownVersion",
+                &unserved
+            ),
+            refused(
+                space,
+                "small",
+                storage(json!({"size": "512Mi"})),
+                "VolumeTooSmall",
+                &["spec.overrides.storage.size is 512Mi", "at least 1Gi"]
+            ),
+            refused(
+                space,
+                "driver",
+                storage(json!({"className": "unsnapshottable"})),
+                "SnapshotUnsupported",
+                &["spec.overrides.storage.className", "plain.csi", "btrfs.csi"]
+            ),
+            refused(
+                space,
+                "class",
+                storage(json!({"className": "none"})),
+                "StorageClassNotFound",
+                &[
+                    "spec.overrides.storage.className",
+                    "none",
+                    "kubectl get storageclass"
+                ]
+            ),
+            refused(
+                space,
+                "exists",
+                into("source"),
+                "InstanceExists",
+                &["spec.instance", "DatabaseInstance source", "another name"]
+            ),
+            refused(
+                space,
+                "retained",
+                into("kept"),
+                "InstanceExists",
+                &[
+                    "spec.instance",
+                    "kept from a former instance",
+                    "another name"
+                ]
+            ),
         )?;
         let backup = json!({"spec": {"backup": {"name": "other"}}}).to_string();
-        let patch = ["patch", "dbrestore", "missing", "--type=merge", "--patch", &backup];
+        let patch = [
+            "patch",
+            "dbrestore",
+            "missing",
+            "--type=merge",
+            "--patch",
+            &backup,
+        ];
         says(&space.refused(&patch, "").await?, &["cannot be changed"])?;
-        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore", "metadata": {"name": "a"}, "spec": into("a-admin")});
-        let said = space.refused(&["apply", "-f", "-"], &object.to_string()).await?;
+        let object = json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
+            "metadata": {"name": "a"}, "spec": into("a-admin")});
+        let said = space
+            .refused(&["apply", "-f", "-"], &object.to_string())
+            .await?;
         says(&said, &["spec.instance", "-admin"])?;
         as_before(space, &before).await?;
-        space.kubectl(&["delete", "dbrestores", "--all"], "").await?;
+        space
+            .kubectl(&["delete", "dbrestores", "--all"], "")
+            .await?;
         as_before(space, &before).await
     })
     .await

@@ -1,5 +1,5 @@
-//! No password is anywhere but in Secrets: not in logs, Events, a status, a process' arguments or environment, other objects, or
-//! the audit log. Every place is shown to be searched: a word that is known to be there is found there.
+//! No password is anywhere but in Secrets: not in logs, Events, a status, a process' arguments or environment, other
+//! objects, or the audit log. Every place is shown to be searched: a word that is known to be there is found there.
 
 mod places;
 
@@ -18,6 +18,7 @@ const PLANTED: &str = "planted-f00dfeed";
 
 #[tokio::test]
 async fn passwords_are_in_secrets_and_nowhere_else() -> Result<()> {
+    let _shared = crate::ZALANDO.read().await;
     story("story-secrecy", |space| async move {
         let places = Places::watch(&space)?;
         plant(&space).await?;
@@ -118,7 +119,8 @@ async fn plant(space: &Space) -> Result<()> {
             "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "planted", "image": image(space).await?, "env": [{"name": "STORY", "value": format!("environment-{PLANTED}")}],
+                "name": "planted", "image": image(space).await?, "env": [{"name": "STORY",
+                    "value": format!("environment-{PLANTED}")}],
                 "command": ["bash", "-c", "echo $0 >&2; sleep infinity; :", format!("argument-{PLANTED}")],
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],

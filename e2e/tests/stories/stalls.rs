@@ -1,15 +1,16 @@
-//! What the API server cannot see stalls an instance: the status says why, nothing is made or touched, and it goes on by itself
-//! when the cause is gone. Instances are stopped here: all is made but the pod.
+//! What the API server cannot see stalls an instance: the status says why, nothing is made or touched, and it goes on
+//! by itself when the cause is gone. Instances are stopped here: all is made but the pod.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use api::Engine;
+use api::reported::Reported;
+use e2e::Space;
 use e2e::space::story;
-use e2e::{Space, kstatus};
 use serde_json::{Value, json};
 
-use crate::leaving::versions;
+use crate::deletion::versions;
 
 /// A spec with these changes.
 pub fn spec(engine: &str, changes: Value) -> Value {
@@ -35,7 +36,7 @@ pub async fn stalled(space: &Space, name: &str, reason: &str, words: &[&str]) ->
         .await?;
     says(&message, words)?;
     let instance = space.instances().get(name).await?;
-    let ready = kstatus::condition(&instance, "Ready");
+    let ready = instance.condition("Ready");
     ensure!(
         ready.is_some_and(|ready| ready.status == "False" && ready.reason == reason),
         "{name} is stalled by {reason}, and Ready is {ready:?}"
@@ -50,7 +51,7 @@ pub async fn stopped(space: &Space, name: &str) -> Result<()> {
         .await?;
     let instance = space.instances().get(name).await?;
     ensure!(
-        kstatus::at_rest(&instance),
+        instance.is_at_rest(),
         "{name} is not at rest: {:?}",
         instance.status
     );
@@ -71,22 +72,34 @@ async fn what_a_spec_names_and_what_is_missing_stalls_it_until_it_is_there() -> 
         let space = &space;
         let class = ["delete", "storageclass", "story-refusals", "--ignore-not-found"];
         space.kubectl(&class, "").await?;
-        let secret = |name: &str, key: &str| {
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {key: "secret word"}}).to_string()
+        let secret = |name: &str, type_: &str, data: Value| {
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_,
+                "stringData": data}).to_string()
         };
-        space.apply(&secret("no-password", "user")).await?;
+        let (mine_only, password) = ("kubernetes.io/basic-auth", json!({"password": "secret word"}));
+        let (username, both) = (json!({"username": "app"}), json!({"username": "app", "password": "secret word"}));
+        space.apply(&secret("no-password", mine_only, username)).await?;
+        space.apply(&secret("another-type", "Opaque", password.clone())).await?;
         let before = space.objects().await?;
         let mine = |name: &str| json!({"credentialsSecret": {"name": name}});
         let set = |name: &str| json!({"parameters": {name: "1"}});
         let storage = json!({"storage": {"size": "1Gi", "className": "story-refusals"}});
         let little = json!({"resources": {"limits": {"memory": "64Mi"}}});
         let cases: &[(&str, &str, Value, &str, &[&str])] = &[
-            ("secret", "postgresql", mine("later"), "CredentialsNotFound", &["spec.credentialsSecret", "later", "Create it"]),
-            ("password", "mysql", mine("no-password"), "CredentialsInvalid", &["spec.credentialsSecret", "key password", "Add it"]),
-            ("class", "mariadb", storage, "StorageClassNotFound", &["spec.storage.className", "story-refusals", "Create it"]),
-            ("forbidden", "postgresql", set("data_directory"), "InvalidParameter", &["spec.parameters.data_directory", "Remove it"]),
-            ("unknown", "postgresql", set("work_men"), "InvalidParameter", &["spec.parameters.work_men", "Did you mean 'work_mem'"]),
-            ("secured", "mysql", set("skip_grant_tables"), "InvalidParameter", &["spec.parameters.skip_grant_tables", "Remove it"]),
+            ("secret", "postgresql", mine("later"), "CredentialsNotFound", &["spec.credentialsSecret", "later",
+                "Create it"]),
+            ("password", "mysql", mine("no-password"), "CredentialsInvalid", &["spec.credentialsSecret",
+                "key password", "Add it"]),
+            ("type", "mariadb", mine("another-type"), "CredentialsInvalid", &["spec.credentialsSecret", "type Opaque",
+                "kubernetes.io/basic-auth"]),
+            ("class", "mariadb", storage, "StorageClassNotFound", &["spec.storage.className", "story-refusals",
+                "Create it"]),
+            ("forbidden", "postgresql", set("data_directory"), "InvalidParameter", &["spec.parameters.data_directory",
+                "Remove it"]),
+            ("unknown", "postgresql", set("work_men"), "InvalidParameter", &["spec.parameters.work_men",
+                "Did you mean 'work_mem'"]),
+            ("secured", "mysql", set("skip_grant_tables"), "InvalidParameter", &["spec.parameters.skip_grant_tables",
+                "Remove it"]),
             ("memory", "mariadb", little, "InvalidResources", &["spec.resources.limits.memory", "at least"]),
         ];
         for (name, engine, changes, ..) in cases {
@@ -96,8 +109,10 @@ async fn what_a_spec_names_and_what_is_missing_stalls_it_until_it_is_there() -> 
             stalled(space, name, reason, words).await?;
         }
         untouched(space, &before).await?;
-        space.apply(&secret("later", "password")).await?;
-        space.apply(&secret("no-password", "password")).await?;
+        space.apply(&secret("later", mine_only, password.clone())).await?;
+        space.apply(&secret("no-password", mine_only, both)).await?;
+        space.kubectl(&["delete", "secret", "another-type"], "").await?;
+        space.apply(&secret("another-type", mine_only, password)).await?;
         let class = json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "story-refusals"},
             "provisioner": "btrfs.csi.minidbaas.dev", "volumeBindingMode": "WaitForFirstConsumer",
@@ -122,7 +137,7 @@ async fn what_a_spec_names_and_what_is_missing_stalls_it_until_it_is_there() -> 
 }
 
 /// One object of each kind of a child, of somebody else.
-fn strangers() -> Vec<(&'static str, &'static str, Value)> {
+fn conflicts() -> Vec<(&'static str, &'static str, Value)> {
     let pod = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
     let set = json!({"replicas": 0, "serviceName": "a", "selector": {"matchLabels": {"a": "b"}}, "template": pod});
     let claim =
@@ -143,22 +158,22 @@ fn strangers() -> Vec<(&'static str, &'static str, Value)> {
 
 #[tokio::test]
 async fn objects_of_others_are_never_taken_over() -> Result<()> {
-    story("story-refusals-strangers", |space| async move {
+    story("story-refusals-conflicts", |space| async move {
         let mut names: Vec<(String, String, &str)> = Vec::new();
-        for (version, kind, mut object) in strangers() {
+        for (version, kind, mut object) in conflicts() {
             let name = format!("a-{}", kind.to_lowercase());
             let wanted = if kind == "Secret" {
                 vec![name.clone(), "b-secret-admin".to_owned()]
             } else {
                 vec![name.clone()]
             };
-            for stranger in wanted {
+            for conflict in wanted {
                 object["apiVersion"] = json!(version);
                 object["kind"] = json!(kind);
-                object["metadata"] = json!({"name": stranger});
+                object["metadata"] = json!({"name": conflict});
                 space.apply(&object.to_string()).await?;
-                let instance = stranger.trim_end_matches("-admin").to_owned();
-                names.push((instance, stranger, kind));
+                let instance = conflict.trim_end_matches("-admin").to_owned();
+                names.push((instance, conflict, kind));
             }
         }
         let seen = || async {
@@ -172,18 +187,18 @@ async fn objects_of_others_are_never_taken_over() -> Result<()> {
                 .apply_instance(instance, spec("mariadb", json!({})))
                 .await?;
         }
-        for (instance, stranger, kind) in &names {
+        for (instance, conflict, kind) in &names {
             stalled(
                 &space,
                 instance,
                 "NameTaken",
-                &[&format!("{kind} {stranger} "), "Rename or delete it"],
+                &[&format!("{kind} {conflict} "), "Rename or delete it"],
             )
             .await?;
         }
         untouched(&space, &before).await?;
-        for (_, stranger, kind) in &names {
-            space.kubectl(&["delete", kind, stranger], "").await?;
+        for (_, conflict, kind) in &names {
+            space.kubectl(&["delete", kind, conflict], "").await?;
         }
         let cured = async {
             for (instance, ..) in &names {

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use api::reported::Reported;
+use e2e::Space;
 use e2e::space::story;
-use e2e::{Space, kstatus};
 use serde_json::{Value, json};
 
 use crate::stalls::stalled;
@@ -108,7 +109,7 @@ async fn an_image_that_cannot_be_pulled_is_told_and_pulled_when_it_can() -> Resu
             .until_condition("image", "Stalled", "True", "UnknownVersion")
             .await?;
         let instance = space.instances().get("image").await?;
-        let ready = kstatus::condition(&instance, "Ready");
+        let ready = instance.condition("Ready");
         ensure!(
             ready.is_some_and(|c| c.status == "True"),
             "Ready: {ready:?}"
@@ -122,8 +123,9 @@ async fn an_image_that_cannot_be_pulled_is_told_and_pulled_when_it_can() -> Resu
 async fn a_quota_is_told_and_used_when_it_has_room() -> Result<()> {
     story("story-troubles-quota", |space| async move {
         let quota = |name: &str, resource: &str| {
-            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": {resource: "0"}}})
-                .to_string()
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name},
+                "spec": {"hard": {resource: "0"}}})
+            .to_string()
         };
         space.apply(&quota("pods", "pods")).await?;
         space.apply(&quota("storage", "requests.storage")).await?;
@@ -134,19 +136,27 @@ async fn a_quota_is_told_and_used_when_it_has_room() -> Result<()> {
             space.until("the quota is in force", known).await?;
         }
         apply(&space, "shop", json!({})).await?;
-        let words = ["exceeded quota: storage", "Raise the quota", "spec.storage.size"];
+        let words = [
+            "exceeded quota: storage",
+            "Raise the quota",
+            "spec.storage.size",
+        ];
         let told = stalled(&space, "shop", "QuotaExceeded", &words);
         space.step("storage told", told).await?;
         quiet(&space, "shop").await?;
-        space.kubectl(&["delete", "resourcequota", "storage"], "").await?;
+        space
+            .kubectl(&["delete", "resourcequota", "storage"], "")
+            .await?;
         let told = space.until("the other quota is told", || async {
             let instance = space.instances().get("shop").await?;
-            let ready = kstatus::condition(&instance, "Ready");
+            let ready = instance.condition("Ready");
             Ok(ready.is_some_and(|c| c.message.contains("exceeded quota: pods")))
         });
         space.step("pods told", told).await?;
         stalled(&space, "shop", "QuotaExceeded", &["Raise the quota"]).await?;
-        space.kubectl(&["delete", "resourcequota", "pods"], "").await?;
+        space
+            .kubectl(&["delete", "resourcequota", "pods"], "")
+            .await?;
         cured(&space, "shop").await
     })
     .await
@@ -160,21 +170,25 @@ async fn a_rule_against_the_pod_is_told_and_the_pod_made_when_it_is_gone() -> Re
         let remove = ["delete", kinds, RULE, "--ignore-not-found"];
         space.kubectl(&remove, "").await?;
         let policy = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": RULE},
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+                "metadata": {"name": RULE},
             "spec": {
-                "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]},
+                "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+                    "operations": ["CREATE"], "resources": ["pods"]}]},
                 "validations": [{"expression": "false", "message": "no pods on Tuesdays"}],
             },
         });
         let here = json!({"matchLabels": {"kubernetes.io/metadata.name": RULE}});
         let binding = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": RULE},
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+                "metadata": {"name": RULE},
             "spec": {"policyName": RULE, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here}},
         });
         space.apply(&policy.to_string()).await?;
         space.apply(&binding.to_string()).await?;
         let security = json!({"runAsNonRoot": true, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}});
-        let container = json!({"name": "a", "image": "a", "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
+        let container = json!({"name": "a", "image": "a", "securityContext": {"allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]}}});
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},
             "spec": {"securityContext": security, "containers": [container]},
@@ -208,7 +222,8 @@ async fn a_volume_that_cannot_be_made_is_told_and_used_when_it_can() -> Result<(
         let class = |parameters: Value| {
             json!({
                 "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": CLASS},
-                "provisioner": "btrfs.csi.minidbaas.dev", "volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters,
+                "provisioner": "btrfs.csi.minidbaas.dev", "volumeBindingMode": "WaitForFirstConsumer",
+                    "parameters": parameters,
             })
             .to_string()
         };
@@ -228,6 +243,48 @@ async fn a_volume_that_cannot_be_made_is_told_and_used_when_it_can() -> Result<(
         let told = told.await;
         space.kubectl(&remove, "").await?;
         told
+    })
+    .await
+}
+
+/// A webhook of somebody else that nobody answers for: every write that it is asked about fails.
+#[tokio::test]
+async fn a_webhook_that_is_down_is_told_and_forgotten_when_it_is_gone() -> Result<()> {
+    const WEBHOOK: &str = "validatingwebhookconfiguration/story-troubles-webhook";
+    story("story-troubles-webhook", |space| async move {
+        let services = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": ["services"]});
+        let webhook = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "story-troubles-webhook"},
+            "webhooks": [{
+                "name": "down.example.com", "failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": 1,
+                "admissionReviewVersions": ["v1"], "rules": [services],
+                "clientConfig": {"service": {"namespace": space.name, "name": "nobody"}},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}},
+            }],
+        });
+        space.apply(&webhook.to_string()).await?;
+        let told = async {
+            apply(&space, "webhook", json!({})).await?;
+            let words = ["Service webhook", "down.example.com", "tried again"];
+            stalled(&space, "webhook", "ApplyFailed", &words).await?;
+            quiet(&space, "webhook").await
+        };
+        let told = space.step("a webhook that is down told", told).await;
+        space.kubectl(&["delete", WEBHOOK], "").await?;
+        told?;
+        cured(&space, "webhook").await?;
+        let instance = space.instances().get("webhook").await?;
+        let left = instance.condition( "Stalled");
+        ensure!(left.is_none(), "it is still told: {left:?}");
+        let of = "involvedObject.name=webhook,involvedObject.kind=DatabaseInstance,reason=ApplyFailed";
+        let what = "jsonpath={range .items[*]}{.type}{\"\\n\"}{end}";
+        let events = space
+            .kubectl(&["get", "events", "--field-selector", of, "-o", what], "")
+            .await?;
+        ensure!(events.trim() == "Warning", "not one Warning, but: {events}");
+        Ok(())
     })
     .await
 }

@@ -19,8 +19,8 @@ pub struct DatabaseBackupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready: the snapshot is complete and can be restored. Reconciling and Stalled: only while true. Verified: whether it was
-    /// restored and found good.
+    /// Ready: the snapshot is complete and can be restored. Reconciling and Stalled: only while true. Verified: whether
+    /// it was restored and found good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -65,7 +65,7 @@ pub struct DatabaseBackupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<BackupSource>,
 
-    /// The last proof of this backup, if spec.verify asks for one.
+    /// The last verification of this backup, if spec.verify asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
 }
@@ -150,7 +150,7 @@ pub struct BackupSource {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// The proof of a backup by restoring it.
+/// The verification of a backup by restoring it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {

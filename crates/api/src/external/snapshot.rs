@@ -1,5 +1,6 @@
 //! `snapshot.storage.k8s.io/v1`, the slices that are read. What is written is in crate `plan`.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,13 @@ pub struct VolumeSnapshotContentSpec {
     /// Delete or Retain.
     #[serde(default)]
     pub deletion_policy: String,
+    /// The VolumeSnapshot that it belongs to. A content has no namespace, so only who may write such objects can say
+    /// this.
+    #[serde(default)]
+    pub volume_snapshot_ref: ObjectReference,
+    /// Block or Filesystem; the provisioner makes no volume of another mode from it.
+    #[serde(default)]
+    pub source_volume_mode: Option<String>,
 }
 
 /// What there is.

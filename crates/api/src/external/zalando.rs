@@ -1,5 +1,6 @@
-//! `acid.zalan.do/v1`, the slices that are read, and the names of what the Zalando operator makes. The contract is of its versions
-//! 1.15 and 2.0: `docs/reference/cluster_manifest.md` and `pkg/apis/acid.zalan.do/v1` of github.com/zalando/postgres-operator.
+//! `acid.zalan.do/v1`, the slices that are read, and the names of what the Zalando operator makes. The contract is of
+//! its versions 1.15 and 2.0: `docs/reference/cluster_manifest.md` and `pkg/apis/acid.zalan.do/v1` of
+//! github.com/zalando/postgres-operator.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
@@ -48,8 +49,8 @@ resource!(
 );
 
 impl Postgresql {
-    /// Running, Creating, UpdateFailed and so on; empty before the operator has seen it. It tells how the operator's last pass
-    /// ended and not whether a database serves.
+    /// Running, Creating, UpdateFailed and so on; empty before the operator has seen it. It tells how the operator's
+    /// last pass ended and not whether a database serves.
     pub fn word(&self) -> &str {
         let of_object = self.status["PostgresClusterStatus"].as_str();
         of_object.or(self.status.as_str()).unwrap_or_default()

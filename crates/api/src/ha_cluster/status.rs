@@ -15,9 +15,9 @@ pub struct HAClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready: a primary serves, all replicas stream, and one can take its place. Available: a primary serves. Delegated: the
-    /// Zalando operator acts, and its settings do no harm. StorageReady: the volumes are as large as asked. Reconciling and
-    /// Stalled: only while true.
+    /// Ready: a primary serves, all replicas stream, and one can take its place. Available: a primary serves.
+    /// Delegated: the Zalando operator acts, and its settings do no harm. StorageReady: the volumes are as large as
+    /// asked. Reconciling and Stalled: only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -111,8 +111,8 @@ pub struct Failover {
 pub struct SynchronousStatus {
     /// The mode in force: Off, On or Strict.
     pub mode: Synchronous,
-    /// The pods of the replicas that confirm writes; none means that the primary confirms them alone or, with Strict, that
-    /// writes wait.
+    /// The pods of the replicas that confirm writes; none means that the primary confirms them alone or, with Strict,
+    /// that writes wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standbys: Vec<String>,
 }

@@ -16,8 +16,9 @@ pub struct DatabaseInstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready: the database accepts connections. Reconciling and Stalled: only while true. StorageReady: the volume is there
-    /// and as large as asked. ParametersApplied: spec.parameters is in force. BackupHealthy: the scheduled backups succeed.
+    /// Ready: the database accepts connections. Reconciling and Stalled: only while true. StorageReady: the volume is
+    /// there and as large as asked. ParametersApplied: spec.parameters is in force. BackupHealthy: the scheduled
+    /// backups succeed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -100,7 +101,8 @@ pub struct RestoreStatus {
 /// The state in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(
-    description = "The state in one word: Pending, Provisioning, Restoring, Running, Stopped, Updating, Degraded, Failed or Deleting."
+    description = "The state in one word: Pending, Provisioning, Restoring, Running, Stopped, Updating, Degraded, \
+        Failed or Deleting."
 )]
 pub enum Phase {
     /// Nothing was made: the spec cannot be carried out as it stands.

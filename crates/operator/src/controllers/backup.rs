@@ -1,8 +1,10 @@
 //! `DatabaseBackup`: what brings a pass, and what a pass reads. The rules are in `plan::backup`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::backup::BackupPhase;
+use api::condition::{STALLED, Truth, has};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotClass};
 use api::names::{
     ANNOTATION_BACKUP_NAME, COMPONENT_BACKUP, COMPONENT_DATABASE, COMPONENT_QUIESCE,
@@ -17,24 +19,21 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Config;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
 use plan::Plan;
-use plan::backup::{self, Observed, Peers, SnapshotClasses};
-use plan::restore::is_finished;
+use plan::backup::{self, Observed, Peers, SnapshotClasses, Waiting};
+use plan::failing::Ready;
+use plan::reading::backup::is_finished;
+use plan::report::refused;
 
-use super::reader::{Reader, catalog, get_global, list_global};
-use crate::context::{Context, call};
+use super::reader::{Reader, by_field, catalog, get_global, list_global};
+use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
+use crate::pruned::pages;
 
 type Guarded = DeserializeGuard<DatabaseBackup>;
-
-/// How many backups are proved at a time.
-const PROOFS: usize = 2;
 
 /// Runs until the stop signal.
 pub async fn run(
@@ -43,12 +42,11 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let ours = |component: &str| {
-        watcher::Config::default().labels(&format!(
+        pages().labels(&format!(
             "{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={component}"
         ))
     };
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency));
+    let controller = super::controller(&context, concurrency, false);
     let store = controller.store();
     context.stores.backups.set(store.clone()).ok();
     let snapshots = super::concerned(
@@ -59,7 +57,8 @@ pub async fn run(
             Some(ObjectRef::new(&snapshot.name_any()).within(namespace))
         },
     );
-    let (of_pods, of_instances, listener) = (store.clone(), store, context.clone());
+    let (of_quiesce, of_pods, of_instances) = (store.clone(), store.clone(), store);
+    let listener = context.clone();
     let controller = controller
         .reconcile_on(snapshots)
         // These pods are gone right after their last words, so they are heard here.
@@ -67,12 +66,12 @@ pub async fn run(
             context.watched::<Pod>(),
             ours(COMPONENT_QUIESCE),
             move |pod| {
-                let job = pod.labels().get("batch.kubernetes.io/job-name").cloned();
-                if let (Some(job), Some(words)) = (job, backup::last_words(&pod)) {
-                    listener.hear(&job, words);
-                }
                 let name = pod.annotations().get(ANNOTATION_BACKUP_NAME)?;
-                Some(ObjectRef::<Guarded>::new(name).within(pod.metadata.namespace.as_deref()?))
+                let of = ObjectRef::<Guarded>::new(name).within(pod.metadata.namespace.as_deref()?);
+                if let Some(job) = of_quiesce.get(&of).and_then(|backup| holds(&backup)) {
+                    listener.last_words.hear(&pod, &job);
+                }
+                Some(of)
             },
         )
         .watches(
@@ -85,7 +84,7 @@ pub async fn run(
         )
         .watches(
             context.watched::<PartialObjectMeta<DatabaseInstance>>(),
-            watcher::Config::default(),
+            pages(),
             move |instance| {
                 let mut concerned = unfinished(
                     &of_instances,
@@ -106,6 +105,13 @@ pub async fn run(
     super::drive(controller, context).await;
 }
 
+/// The Job that may hold writes for a backup that is under way. Whoever can make pods may make one that looks like its
+/// pod: it is heard only in the namespace of such a backup, and brings passes over that one only.
+fn holds(backup: &Guarded) -> Option<String> {
+    let backup = backup.0.as_ref().ok()?;
+    (!is_finished(backup)).then(|| quiesce_job(&backup.uid().unwrap_or_default()))
+}
+
 /// The backups of an instance that have not come to their end.
 fn unfinished(
     store: &Store<Guarded>,
@@ -115,16 +121,18 @@ fn unfinished(
     super::those(store, |backup| {
         backup.namespace() == namespace
             && Some(&backup.spec.instance) == instance.as_ref()
-            && !backup::is_finished(backup)
+            && !is_finished(backup)
     })
 }
 
 impl Reconciled for DatabaseBackup {
     type Observed = Observed;
-    type Status = DatabaseBackupStatus;
 
-    fn status(&self) -> Option<&DatabaseBackupStatus> {
-        self.status.as_ref()
+    fn ready(&self) -> Ready {
+        match is_finished(self) {
+            true => Ready::OnRecord,
+            false => Ready::OfNow,
+        }
     }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
@@ -132,13 +140,13 @@ impl Reconciled for DatabaseBackup {
         let uid = self.uid().unwrap_or_default();
         let instance_name = self.spec.instance.as_str();
         let (pod_name, job_name) = (pod(instance_name), quiesce_job(&uid));
-        let proof_name = verification_instance(&uid);
+        let verification_name = verification_instance(&uid);
         let reader = Reader {
             context,
             namespace: &namespace,
         };
         let of_job = format!("batch.kubernetes.io/job-name={job_name}");
-        let finished = backup::is_finished(self);
+        let finished = is_finished(self);
         let source = async {
             if finished {
                 return Ok((None, None, None, SnapshotClasses::Unread));
@@ -151,9 +159,9 @@ impl Reconciled for DatabaseBackup {
             )
         };
         let proves = self.spec.verify || self.status.iter().any(|s| s.verification.is_some());
-        let proof = async {
+        let verification = async {
             match proves {
-                true => reader.get::<DatabaseInstance>(&proof_name).await,
+                true => reader.get::<DatabaseInstance>(&verification_name).await,
                 false => Ok(None),
             }
         };
@@ -165,13 +173,14 @@ impl Reconciled for DatabaseBackup {
             reader.get::<Job>(&job_name),
             reader.list::<Pod>(&of_job),
             source,
-            proof,
+            verification,
         )?;
         let (claim, stateful_set, pod, classes) = source;
         let provisioner = provisioner(context, claim.as_ref()).await?;
-        let last_words = context.heard(&job_name);
+        let heard = &context.last_words;
+        let last_words = heard.of(&namespace, &job_name, job.as_ref());
         if finished && job.is_none() && job_pods.is_empty() {
-            context.forget_words(&job_name);
+            heard.forget(&namespace, &job_name);
         }
         let due = backup::is_due(self, &Time(Timestamp::now()));
         Ok(Observed {
@@ -193,6 +202,7 @@ impl Reconciled for DatabaseBackup {
             },
             verification,
             may_verify: may_verify(context, self),
+            clock_skew: context.clock_skew(),
         })
     }
 
@@ -200,13 +210,13 @@ impl Reconciled for DatabaseBackup {
         backup::decide(self, observed, now)
     }
 
-    fn refused(
+    fn failed(
         &self,
         planned: &DatabaseBackupStatus,
         error: &str,
         now: &Time,
     ) -> DatabaseBackupStatus {
-        backup::failed(self, planned, error, now)
+        refused(self, planned, error, now)
     }
 
     fn count(&self, context: &Context, status: &DatabaseBackupStatus) {
@@ -254,71 +264,66 @@ async fn peers(
     backup: &DatabaseBackup,
 ) -> Result<Peers, Error> {
     let siblings = reader.backups(&backup.spec.instance).await?;
-    let (copies, restoring) = users(context, &backup.name_any(), reader.namespace).await?;
+    let (copies, restores) = users(context, &backup.name_any()).await?;
     Ok(Peers {
         siblings,
         copies,
-        restoring,
+        restores,
     })
 }
 
-/// The instances that were asked to start from a backup, and whether a DatabaseRestore of it is under way.
+/// The instances and the DatabaseRestores, of all namespaces, that name a backup of this name.
 pub async fn users(
     context: &Context,
     name: &str,
-    namespace: &str,
-) -> Result<(Vec<DatabaseInstance>, bool), Error> {
-    let instances: Api<DeserializeGuard<DatabaseInstance>> = context.watched();
-    let parameters = ListParams::default().fields(&format!("spec.restoreFrom.backup.name={name}"));
-    let copies = call(
-        "list",
-        "DatabaseInstance",
-        name,
-        instances.list(&parameters),
+) -> Result<(Vec<DatabaseInstance>, Vec<DatabaseRestore>), Error> {
+    futures::try_join!(
+        by_field(context.watched(), "spec.restoreFrom.backup.name", name),
+        by_field(context.watched(), "spec.backup.name", name),
     )
-    .await?;
-    let copies = copies
-        .items
-        .into_iter()
-        .filter_map(|guard| guard.0.ok())
-        .filter(|copy| {
-            let own = copy.metadata.namespace.as_deref();
-            let from = copy.spec.restore_from.as_ref();
-            from.is_some_and(|from| from.backup.means(own, name, Some(namespace)))
-        });
-    let restores: Api<DeserializeGuard<DatabaseRestore>> = context.watched();
-    let parameters = ListParams::default().fields(&format!("spec.backup.name={name}"));
-    let restores = call("list", "DatabaseRestore", name, restores.list(&parameters)).await?;
-    let under_way = |restore: &DatabaseRestore| {
-        let own = restore.metadata.namespace.as_deref();
-        let from = &restore.spec.backup;
-        !is_finished(restore) && from.means(own, name, Some(namespace))
-    };
-    let restoring = restores
-        .items
-        .iter()
-        .filter_map(|guard| guard.0.as_ref().ok())
-        .any(under_way);
-    Ok((copies.collect(), restoring))
 }
 
-/// Whether the backup is among the first that wait for their proof: those whose proof began, then the oldest.
+/// Whether the verification of the backup has its turn.
 fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
     if !backup::verification_is_wanted(backup) {
         return false;
     }
-    let rank = |backup: &DatabaseBackup| {
-        let status = backup.status.clone().unwrap_or_default();
-        let began = status
-            .verification
-            .is_some_and(|proof| proof.instance.is_some());
-        (!began, status.taken_at.map(|at| at.0), backup.uid())
-    };
-    let known = context.stores.backups();
-    let before = known
-        .iter()
-        .filter_map(|guard| guard.0.as_ref().ok())
-        .filter(|other| backup::verification_is_wanted(other) && rank(other) < rank(backup))
-        .count();
-    before < PROOFS
+    let (known, now) = (context.stores.backups(), Instant::now());
+    let waiting = known.iter().filter_map(|guard| {
+        let other = guard.0.as_ref().ok()?;
+        let uid = other
+            .uid()
+            .filter(|_| backup::verification_is_wanted(other))?;
+        let (status, namespace) = (other.status.as_ref()?, other.namespace()?);
+        let verification = ObjectRef::new(&verification_instance(&uid)).within(&namespace);
+        let verification = context
+            .stores
+            .instances
+            .get()
+            .and_then(|store| store.get(&verification));
+        let verification = verification
+            .as_ref()
+            .and_then(|guard| guard.0.as_ref().ok()?.status.as_ref());
+        Some(Waiting {
+            is_stalled: verification
+                .is_some_and(|verification| has(&verification.conditions, STALLED, Truth::True)),
+            began: context.turns.has(&namespace, &uid, now)
+                || status
+                    .verification
+                    .as_ref()
+                    .is_some_and(|verification| verification.instance.is_some()),
+            taken_at: status.taken_at.as_ref().map(|at| at.0),
+            last_turn: context.turns.last(&namespace),
+            namespace,
+            uid,
+        })
+    });
+    let waiting: Vec<Waiting> = waiting.collect();
+    let uid = backup.uid().unwrap_or_default();
+    let may = backup::may_begin(&uid, &waiting);
+    let begins = waiting.iter().find(|own| own.uid == uid && !own.began);
+    if let Some(own) = begins.filter(|_| may) {
+        context.turns.take(&own.namespace, &uid, now);
+    }
+    may
 }

@@ -1,15 +1,15 @@
 //! Random values, which no pure code may make.
 
-use plan::instance::Fresh;
+use plan::generated::Generated;
 
 use crate::error::Error;
 
 /// Fresh random values from the operating system.
-pub fn fresh() -> Result<Fresh, Error> {
+pub fn fresh() -> Result<Generated, Error> {
     let mut id = [0_u8; 4];
     getrandom::fill(&mut id)?;
     let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fresh {
+    Ok(Generated {
         password: password()?,
         admin_password: password()?,
         id,

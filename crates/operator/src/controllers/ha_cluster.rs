@@ -19,12 +19,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, WatchStreamExt, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use plan::Plan;
 use plan::ha_cluster::{self, Observed};
-use plan::instance::Class;
+use plan::storage_class::StorageClass;
 use tokio::sync::watch;
 
 use super::fresh::fresh;
@@ -33,6 +32,7 @@ use super::zalando::{left, records, served, services, settings};
 use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
+use crate::pruned::pages;
 
 type Guarded = DeserializeGuard<HACluster>;
 
@@ -42,14 +42,10 @@ pub async fn run(
     concurrency: u16,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let of_zalando =
-        || watcher::Config::default().labels(&format!("{LABEL_APPLICATION}={APPLICATION}"));
-    let ours = |more: &str| {
-        watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{more}"))
-    };
+    let of_zalando = || pages().labels(&format!("{LABEL_APPLICATION}={APPLICATION}"));
+    let ours = |more: &str| pages().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{more}"));
     let logins = format!("{LABEL_COMPONENT}={COMPONENT_LOGIN}");
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency));
+    let controller = super::controller(&context, concurrency, true);
     context.stores.ha_clusters.set(controller.store()).ok();
     let (defined, definition) = definition(&context);
     let postgresqls = {
@@ -110,7 +106,7 @@ fn definition(context: &Context) -> (watch::Receiver<bool>, impl Stream<Item = (
     let (sender, receiver) = watch::channel(false);
     let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> =
         Api::all(context.client.clone());
-    let config = watcher::Config::default().fields(&format!("metadata.name={DEFINITION}"));
+    let config = pages().fields(&format!("metadata.name={DEFINITION}"));
     let changes = watcher(definitions, config)
         .default_backoff()
         .filter_map(move |event| {
@@ -143,11 +139,6 @@ fn while_there<S: Stream + Send>(
 
 impl Reconciled for HACluster {
     type Observed = Observed;
-    type Status = HAClusterStatus;
-
-    fn status(&self) -> Option<&HAClusterStatus> {
-        self.status.as_ref()
-    }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
         let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
@@ -197,7 +188,7 @@ impl Reconciled for HACluster {
             let named = of_claims.or(self.spec.storage.class_name.as_deref());
             class(context, named).await?
         } else {
-            Class::Unread
+            StorageClass::Unread
         };
         let asked = usize::try_from(self.spec.replicas).unwrap_or_default();
         let warning = match &stateful_set {
@@ -215,7 +206,7 @@ impl Reconciled for HACluster {
             (None, true) if self.spec.deletion_policy != DeletionPolicy::Delete => Vec::new(),
             (None, true) => left(&reader, &name).await?,
         };
-        let namespace_is_leaving = leaving
+        let namespace_is_terminating = leaving
             && get_global::<Namespace>(context, &namespace)
                 .await?
                 .is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some());
@@ -236,7 +227,7 @@ impl Reconciled for HACluster {
             warning,
             said,
             others,
-            namespace_is_leaving,
+            namespace_is_terminating,
             fresh: fresh()?,
         })
     }
@@ -245,7 +236,7 @@ impl Reconciled for HACluster {
         ha_cluster::decide(self, observed, now)
     }
 
-    fn refused(&self, planned: &HAClusterStatus, error: &str, now: &Time) -> HAClusterStatus {
+    fn failed(&self, planned: &HAClusterStatus, error: &str, now: &Time) -> HAClusterStatus {
         ha_cluster::failed(self, planned, error, now)
     }
 

@@ -5,28 +5,29 @@ use std::sync::Arc;
 
 use api::external::snapshot::VolumeSnapshot;
 use api::names::{
-    CATALOG, COMPONENT_APPLY, COMPONENT_CHECK, COMPONENT_SNAPSHOT_COPY, LABEL_COMPONENT,
-    LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, admin_secret, pod,
+    CATALOG, COMPONENT_APPLY, COMPONENT_CHECK, COMPONENT_IMPORTED_SNAPSHOT, COMPONENT_SCRIPTS,
+    LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, admin_secret, pod,
 };
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Endpoints, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Config;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, WatchStreamExt, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use plan::Plan;
-use plan::backup::needs_backup;
-use plan::instance::{self, Class, Observed, source};
+use plan::backup::is_used;
+use plan::instance::{self, Observed};
+use plan::reading::instance::awaits_backup;
+use plan::storage_class::StorageClass;
 
 use super::backup::users;
 use super::fresh::fresh;
@@ -35,6 +36,7 @@ use super::reader::{Reader, catalog, class, get_global};
 use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
+use crate::pruned::pages;
 
 type Guarded = DeserializeGuard<DatabaseInstance>;
 
@@ -44,17 +46,15 @@ pub async fn run(
     concurrency: u16,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let children =
-        || watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    let children = || pages().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
     // Children are watched by metadata only: a pass reads what it needs.
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency));
+    let controller = super::controller(&context, concurrency, true);
     let of_backups = controller.store();
     context.stores.instances.set(of_backups.clone()).ok();
     let copies = super::concerned(
         context.watched::<PartialObjectMeta<VolumeSnapshot>>(),
-        watcher::Config::default().labels(&format!(
-            "{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={COMPONENT_SNAPSHOT_COPY}"
+        pages().labels(&format!(
+            "{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={COMPONENT_IMPORTED_SNAPSHOT}"
         )),
         |copy| instance_of(copy.clone()),
     );
@@ -96,7 +96,7 @@ pub async fn run(
         )
         .watches(
             context.watched::<DeserializeGuard<DatabaseBackup>>(),
-            watcher::Config::default(),
+            pages(),
             move |backup| concerned_instances(&of_backups, backup),
         )
         .reconcile_on(copies)
@@ -118,7 +118,7 @@ fn concerned_instances(
     concerned.extend(super::those(store, |cr| {
         let own = cr.metadata.namespace.as_deref();
         let from = cr.spec.restore_from.as_ref();
-        source::awaits_backup(cr)
+        awaits_backup(cr)
             && from.is_some_and(|from| from.backup.means(own, &name, namespace.as_deref()))
     }));
     concerned
@@ -134,7 +134,7 @@ fn instance_of<K>(child: PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {
 fn catalog_changes(context: &Context) -> impl futures::Stream<Item = ()> + Send + 'static {
     let maps: Api<PartialObjectMeta<ConfigMap>> =
         Api::namespaced(context.client.clone(), &context.operator_namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={CATALOG}"));
+    let config = pages().fields(&format!("metadata.name={CATALOG}"));
     watcher(maps, config)
         .default_backoff()
         .touched_objects()
@@ -143,11 +143,6 @@ fn catalog_changes(context: &Context) -> impl futures::Stream<Item = ()> + Send 
 
 impl Reconciled for DatabaseInstance {
     type Observed = Observed;
-    type Status = DatabaseInstanceStatus;
-
-    fn status(&self) -> Option<&DatabaseInstanceStatus> {
-        self.status.as_ref()
-    }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
         let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
@@ -165,6 +160,8 @@ impl Reconciled for DatabaseInstance {
                 None => Ok(None),
             }
         };
+        let of_scripts = format!("{LABEL_INSTANCE}={name},{LABEL_COMPONENT}={COMPONENT_SCRIPTS}");
+        let scripts_name = instance::scripts_name(self);
         let (
             catalog,
             credentials,
@@ -172,6 +169,8 @@ impl Reconciled for DatabaseInstance {
             admin,
             claim,
             config_map,
+            scripts,
+            all_scripts,
             service,
             network_policy,
             stateful_set,
@@ -185,6 +184,8 @@ impl Reconciled for DatabaseInstance {
             reader.get::<Secret>(&admin_name),
             reader.get::<PersistentVolumeClaim>(&name),
             reader.get::<ConfigMap>(&name),
+            reader.get::<ConfigMap>(&scripts_name),
+            reader.list_metadata::<ConfigMap>(&of_scripts),
             reader.get::<Service>(&name),
             reader.get::<NetworkPolicy>(&name),
             reader.get::<StatefulSet>(&name),
@@ -223,11 +224,20 @@ impl Reconciled for DatabaseInstance {
             )
             .await?
         } else {
-            Class::Unread
+            StorageClass::Unread
         };
         let origin = seen(context, self, claim.as_ref()).await?;
         let backups_in_use = in_use(context, self, &backups).await?;
-        let namespace_is_leaving = self.metadata.deletion_timestamp.is_some()
+        let endpoints = match service {
+            None => reader.metadata::<Endpoints>(&name).await?,
+            Some(_) => None,
+        };
+        let others_backup = others_backup(&reader, self, &backups).await?;
+        let last_snapshot = match self.metadata.deletion_timestamp {
+            Some(_) => reader.get(&instance::last_backup_name(self)).await?,
+            None => None,
+        };
+        let namespace_is_terminating = self.metadata.deletion_timestamp.is_some()
             && get_global::<Namespace>(context, &namespace)
                 .await?
                 .is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some());
@@ -239,7 +249,10 @@ impl Reconciled for DatabaseInstance {
             admin,
             claim,
             config_map,
+            scripts,
+            all_scripts,
             service,
+            endpoints,
             network_policy,
             stateful_set,
             pod,
@@ -247,8 +260,11 @@ impl Reconciled for DatabaseInstance {
             job_pods,
             warning,
             backups,
+            others_backup,
+            last_snapshot,
             backups_in_use,
-            namespace_is_leaving,
+            clock_skew: context.clock_skew(),
+            namespace_is_terminating,
             origin,
             fresh: fresh()?,
         })
@@ -258,7 +274,7 @@ impl Reconciled for DatabaseInstance {
         instance::decide(self, observed, now)
     }
 
-    fn refused(
+    fn failed(
         &self,
         planned: &DatabaseInstanceStatus,
         error: &str,
@@ -280,18 +296,32 @@ impl Reconciled for DatabaseInstance {
     }
 }
 
+/// What has the name of the backup that is to be made, and is not one of the instance's.
+async fn others_backup(
+    reader: &Reader<'_>,
+    cr: &DatabaseInstance,
+    backups: &[DatabaseBackup],
+) -> Result<Option<ObjectMeta>, Error> {
+    let name = instance::backup_to_make(cr, &Time(Timestamp::now()));
+    match name.filter(|name| backups.iter().all(|backup| backup.name_any() != *name)) {
+        Some(name) => reader.metadata::<DatabaseBackup>(&name).await,
+        None => Ok(None),
+    }
+}
+
 /// Those of the backups whose time is over that a restore uses.
 async fn in_use(
     context: &Context,
     cr: &DatabaseInstance,
     backups: &[DatabaseBackup],
 ) -> Result<BTreeSet<String>, Error> {
-    let namespace = cr.namespace().unwrap_or_default();
     let mut used = BTreeSet::new();
-    for name in instance::due_to_go(cr, backups, &used, &Time(Timestamp::now())) {
-        let (copies, restoring) = users(context, &name, &namespace).await?;
-        if restoring || copies.iter().any(needs_backup) {
-            used.insert(name);
+    let (skew, now) = (context.clock_skew(), Time(Timestamp::now()));
+    let due = instance::due_to_go(cr, backups, &used, skew, &now);
+    for backup in backups.iter().filter(|b| due.contains(&b.name_any())) {
+        let (copies, restores) = users(context, &backup.name_any()).await?;
+        if is_used(backup, &copies, &restores) {
+            used.insert(backup.name_any());
         }
     }
     Ok(used)

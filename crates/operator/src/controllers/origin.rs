@@ -1,13 +1,13 @@
 //! Reads the backup that a restore names, in whichever namespace it is.
 
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent};
-use api::names::{snapshot_content_copy, snapshot_copy};
+use api::names::{imported_content_name, imported_snapshot};
 use api::restore::BackupReference;
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 use plan::instance::source::{Seen, Sight, needs_backup, needs_copy};
-use plan::restore::preflight::{Snapshot, Source};
+use plan::origin::{Snapshot, Source};
 
 use super::reader::{Reader, get_global, list_global};
 use crate::context::Context;
@@ -66,8 +66,8 @@ pub async fn seen(
         context,
         namespace: &namespace,
     };
-    seen.copy = reader.get(&snapshot_copy(&cr.name_any(), &uid)).await?;
-    seen.copy_content = content(context, &snapshot_content_copy(&uid)).await?;
+    seen.copy = reader.get(&imported_snapshot(&cr.name_any(), &uid)).await?;
+    seen.imported_content = content(context, &imported_content_name(&uid)).await?;
     let bound = seen.backup.as_ref().and_then(|source| match source {
         Source::Found {
             snapshot: Snapshot::Found(snapshot),

@@ -7,21 +7,20 @@ use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, DatabaseRestoreStat
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Config;
-use kube::runtime::{Controller, watcher};
+use kube::core::PartialObjectMeta;
 use plan::Plan;
-use plan::instance::Class;
-use plan::restore::preflight::Source;
+use plan::failing::Ready;
+use plan::origin::Source;
+use plan::reading::restore::is_finished;
 use plan::restore::{self, Observed};
+use plan::storage_class::StorageClass;
 
 use super::origin::source;
 use super::reader::{Reader, catalog, class};
 use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
-
-type Guarded = DeserializeGuard<DatabaseRestore>;
+use crate::pruned::pages;
 
 /// Runs until the stop signal.
 pub async fn run(
@@ -29,16 +28,15 @@ pub async fn run(
     concurrency: u16,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default())
-        .with_config(Config::default().concurrency(concurrency));
+    let controller = super::controller(&context, concurrency, false);
     let (into, from) = (controller.store(), controller.store());
     let controller = controller
         .watches(
             context.watched::<PartialObjectMeta<DatabaseInstance>>(),
-            watcher::Config::default(),
+            pages(),
             move |instance| {
                 super::those(&into, |cr| {
-                    !restore::is_finished(cr)
+                    !is_finished(cr)
                         && cr.spec.instance == instance.name_any()
                         && cr.namespace() == instance.namespace()
                 })
@@ -46,13 +44,13 @@ pub async fn run(
         )
         .watches(
             context.watched::<PartialObjectMeta<DatabaseBackup>>(),
-            watcher::Config::default(),
+            pages(),
             move |backup| {
                 let (name, namespace) = (backup.name_any(), backup.namespace());
                 super::those(&from, |cr| {
                     let own = cr.metadata.namespace.as_deref();
                     let from = &cr.spec.backup;
-                    !restore::is_finished(cr) && from.means(own, &name, namespace.as_deref())
+                    !is_finished(cr) && from.means(own, &name, namespace.as_deref())
                 })
             },
         )
@@ -62,10 +60,12 @@ pub async fn run(
 
 impl Reconciled for DatabaseRestore {
     type Observed = Observed;
-    type Status = DatabaseRestoreStatus;
 
-    fn status(&self) -> Option<&DatabaseRestoreStatus> {
-        self.status.as_ref()
+    fn ready(&self) -> Ready {
+        match is_finished(self) {
+            true => Ready::OnRecord,
+            false => Ready::OfNow,
+        }
     }
 
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
@@ -82,7 +82,7 @@ impl Reconciled for DatabaseRestore {
             source: Source::Unavailable,
             instance,
             retained: None,
-            storage_class: Class::Unread,
+            storage_class: StorageClass::Unread,
         };
         if restore::needs_backup(self) {
             observed.source = source(context, &namespace, &self.spec.backup).await?;
@@ -97,13 +97,13 @@ impl Reconciled for DatabaseRestore {
         restore::decide(self, observed, now)
     }
 
-    fn refused(
+    fn failed(
         &self,
-        _planned: &DatabaseRestoreStatus,
+        planned: &DatabaseRestoreStatus,
         error: &str,
         now: &Time,
     ) -> DatabaseRestoreStatus {
-        restore::failed(self, error, now)
+        restore::failed(self, planned, error, now)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a pass of a cluster reads of the Zalando operator and of Patroni: definition, settings, records, and what they leave behind.
+//! What a pass of a cluster reads of the Zalando operator and of Patroni: definition, settings, records, and what they
+//! leave behind.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -25,7 +26,11 @@ use super::reader::{Reader, get_global};
 use crate::context::{Context, call};
 use crate::error::Error;
 
-/// What the installed definition of `postgresql` allows. The definition is large, and read again only when it is another one.
+/// What Patroni keeps records of, each in an object of its own.
+const RECORDS: [&str; 4] = ["config", "leader", "sync", "failover"];
+
+/// What the installed definition of `postgresql` allows. The definition is large, and read again only when it is
+/// another one.
 pub async fn served(context: &Context) -> Result<Served, Error> {
     type Definition = PartialObjectMeta<CustomResourceDefinition>;
     let Some(found) = get_global::<Definition>(context, DEFINITION).await? else {
@@ -80,8 +85,8 @@ where
     Ok(found.map(|found| found.metadata.annotations.unwrap_or_default()))
 }
 
-/// Patroni keeps its records in Endpoints or in ConfigMaps, as the Zalando operator is set (`kubernetes_use_configmaps`). With
-/// Endpoints, the leader's are those of the primary's Service.
+/// Patroni keeps its records in Endpoints or in ConfigMaps, as the Zalando operator is set
+/// (`kubernetes_use_configmaps`). With Endpoints, the leader's are those of the primary's Service.
 pub async fn records(reader: &Reader<'_>, name: &str) -> Result<Patroni, Error> {
     let (config, sync) = (patroni(name, "config"), patroni(name, "sync"));
     let (leader, of_config, of_sync) = futures::try_join!(
@@ -120,26 +125,21 @@ where
         + Debug
         + DeserializeOwned,
 {
-    let found = names
-        .iter()
-        .map(|name| reader.get::<PartialObjectMeta<K>>(name));
+    let found = names.iter().map(|name| reader.metadata::<K>(name));
     let found = futures::future::try_join_all(found).await?;
-    Ok(found
-        .into_iter()
-        .flatten()
-        .map(|found| (kind, found.metadata))
-        .collect())
+    Ok(found.into_iter().flatten().map(|it| (kind, it)).collect())
 }
 
-/// The Services that have names of this cluster.
+/// The Services that have names of this cluster: its own, and those by which Patroni's records would be taken over.
 pub async fn services(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
-    let names = [name.to_owned(), replica_service(name)];
+    let mut names = vec![name.to_owned(), replica_service(name)];
+    names.extend(RECORDS.map(|what| patroni(name, what)));
     metadata::<Service>(reader, Kind::Service, &names).await
 }
 
 /// What the Zalando operator, Patroni and nobody else has made under the names of this cluster, and left.
 pub async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
-    let records = ["config", "leader", "sync", "failover"].map(|what| patroni(name, what));
+    let records = RECORDS.map(|what| patroni(name, what));
     let services = [
         name.to_owned(),
         replica_service(name),

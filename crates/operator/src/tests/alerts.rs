@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::clock::ServerClock;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 
@@ -15,7 +16,7 @@ fn every_metric_of_an_alert_exists() {
         .filter(|word| word.starts_with("minidbaas_"))
         .collect();
     assert!(named.len() >= 4, "{named:?}");
-    let metrics = Metrics::new(Arc::new(Stores::default()));
+    let metrics = Metrics::new(Arc::new(Stores::default()), ServerClock::default());
     metrics.backup_failed("demo".to_owned(), "shop".to_owned());
     let text = metrics.text();
     for name in named {

@@ -7,7 +7,8 @@ use super::server::{context, instance, lines, refusal};
 use crate::apply::apply;
 
 fn config_map(uid: Option<&str>) -> Object {
-    let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop", "namespace": "demo", "uid": uid}, "data": {"a": "b"}});
+    let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop", "namespace": "demo",
+        "uid": uid}, "data": {"a": "b"}});
     Object {
         kind: Kind::ConfigMap,
         value,

@@ -31,7 +31,8 @@ async fn a_missing_kind_is_an_answer_and_no_failure() {
     });
     let backup: DatabaseBackup = serde_json::from_value(json!({
         "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
-        "metadata": {"name": "nightly", "namespace": "demo", "uid": "backup-uid", "resourceVersion": "1", "generation": 1},
+        "metadata": {"name": "nightly", "namespace": "demo", "uid": "backup-uid", "resourceVersion": "1",
+            "generation": 1},
         "spec": {"instance": "shop"},
     }))
     .unwrap();

@@ -19,6 +19,27 @@ fn generated_files_do_not_drift() {
         read("deploy/base/catalog.yaml") == crate::catalog().unwrap(),
         "run `make generate`"
     );
+    assert!(
+        read("docs/reference.md") == crate::reference().unwrap(),
+        "run `make generate`"
+    );
+}
+
+/// `kubectl apply -f` reads YAML 1.1, in which On is true.
+#[test]
+fn words_are_not_taken_for_truth_values() {
+    for crd in crate::crds() {
+        let text = crate::crd(&crd.spec.names.plural).unwrap();
+        let bare = |line: &&str| {
+            [" On", " Off", " Yes", " No"]
+                .iter()
+                .any(|w| line.ends_with(w))
+        };
+        let found = text
+            .lines()
+            .find(|line| bare(line) && !line.contains("message:"));
+        assert_eq!(found, None, "{}", crd.spec.names.plural);
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ const BACKUP: &str = "GET /apis/minidbaas.dev/v1alpha1/namespaces/other/database
 /// A cluster with one class and nothing else, in which the backup other/nightly is answered for like this.
 fn cluster(backup: (u16, Value)) -> impl Fn(&Asked) -> (u16, Value) + Send + 'static {
     move |asked| {
-        let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"});
+        let class = json!({"metadata": {"name": "fast",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x"});
         let list = |items: Vec<Value>| {
             (
                 200,
@@ -26,6 +27,7 @@ fn cluster(backup: (u16, Value)) -> impl Fn(&Asked) -> (u16, Value) + Send + 'st
             Some(("GET", path)) if path.ends_with("/storageclasses") => list(vec![class]),
             Some(("GET", path))
                 if path.ends_with("/jobs")
+                    || path.ends_with("/configmaps")
                     || path.ends_with("/databasebackups")
                     || path.ends_with("/volumesnapshotclasses") =>
             {
@@ -35,7 +37,8 @@ fn cluster(backup: (u16, Value)) -> impl Fn(&Asked) -> (u16, Value) + Send + 'st
             Some(("PATCH", path)) if path.ends_with("/status") => {
                 let mut body = asked.body.clone();
                 body["metadata"]["resourceVersion"] = json!("2");
-                body["spec"] = json!({"engine": "postgresql", "storage": {"size": "1Gi"}, "backup": {"name": "nightly"}, "instance": "copy"});
+                body["spec"] = json!({"engine": "postgresql", "storage": {"size": "1Gi"},
+                    "backup": {"name": "nightly"}, "instance": "copy"});
                 (200, body)
             }
             _ => (201, asked.body.clone()),
@@ -79,7 +82,8 @@ async fn told_to_an_instance(backup: (u16, Value)) -> (Value, Value) {
 async fn told_to_a_restore(backup: (u16, Value)) -> (Value, Value) {
     let cr: DatabaseRestore = serde_json::from_value(json!({
         "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
-        "metadata": {"name": "again", "namespace": "demo", "uid": "restore-uid", "generation": 1, "resourceVersion": "1"},
+        "metadata": {"name": "again", "namespace": "demo", "uid": "restore-uid", "generation": 1,
+            "resourceVersion": "1"},
         "spec": {"backup": {"name": "nightly", "namespace": "other"}, "instance": "copy"},
     }))
     .unwrap();
@@ -121,5 +125,56 @@ async fn a_backup_that_could_not_be_read_is_not_taken_for_an_absent_one() {
         pass::run(guard, context).await.unwrap_err();
         let asked = asked.lock().unwrap();
         assert!(asked.iter().all(|asked| asked.what.starts_with("GET")));
+    }
+}
+
+/// Resources that were stored before the schema knew what a name is.
+#[tokio::test]
+async fn a_name_that_no_object_has_is_told_of_and_never_sent() {
+    for bad in [
+        "a b",
+        "a?b#c",
+        "../../x",
+        "..",
+        "a/b",
+        "Upper",
+        "x,metadata.name=y",
+    ] {
+        for (field, spec) in [
+            (
+                "spec.backup.name",
+                json!({"backup": {"name": bad}, "instance": "copy"}),
+            ),
+            (
+                "spec.backup.namespace",
+                json!({"backup": {"name": "a", "namespace": bad}, "instance": "copy"}),
+            ),
+            (
+                "spec.instance",
+                json!({"backup": {"name": "nightly"}, "instance": bad}),
+            ),
+            (
+                "spec.overrides.storage.className",
+                json!({"backup": {"name": "a"}, "instance": "copy", "overrides": {"storage": {"className": bad}}}),
+            ),
+        ] {
+            let restore: DatabaseRestore = serde_json::from_value(json!({
+                "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
+                "metadata": {"name": "r", "namespace": "demo", "uid": "u", "resourceVersion": "1"}, "spec": spec,
+            }))
+            .unwrap();
+            let (context, asked) = context(cluster((404, json!({}))));
+            pass::run(Arc::new(DeserializeGuard(Ok(restore))), context)
+                .await
+                .unwrap();
+            let asked = asked.lock().unwrap();
+            let (reason, message) = told(&asked);
+            assert_eq!(reason, "InvalidName", "{field} {bad}: {message}");
+            assert!(message.as_str().unwrap().starts_with(field), "{message}");
+            let seen =
+                |what: &str| what.contains(bad) || what.contains("%2") || what.contains("..");
+            let sent = asked.iter().find(|asked| seen(&asked.what));
+            assert!(sent.is_none(), "{:?}", sent.map(|asked| &asked.what));
+        }
     }
 }

@@ -7,6 +7,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use crate::clock::ServerClock;
 use crate::context::{Context, Scope};
 use crate::metrics::Metrics;
 
@@ -21,14 +22,18 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// A context whose API server answers with this closure: a status code and a body.
-pub fn context(
+/// Instead of an answer: the API server never gives one.
+pub const SILENCE: (u16, Value) = (0, Value::Null);
+
+/// A client of an API server that answers with this closure: a status code and a body.
+pub fn client(
     answer: impl Fn(&Asked) -> (u16, Value) + Send + 'static,
-) -> (Arc<Context>, Arc<Mutex<Vec<Asked>>>) {
+) -> (Client, Arc<Mutex<Vec<Asked>>>) {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let log = asked.clone();
     tokio::spawn(async move {
+        let mut unanswered = Vec::new();
         while let Some((request, send)) = handle.next_request().await {
             let (head, body) = request.into_parts();
             let bytes = body.collect_bytes().await.unwrap();
@@ -39,25 +44,38 @@ pub fn context(
             };
             let (code, body) = answer(&request);
             log.lock().unwrap().push(request);
+            if code == SILENCE.0 {
+                unanswered.push(send);
+                continue;
+            }
             let body = Body::from(serde_json::to_vec(&body).unwrap());
             send.send_response(Response::builder().status(code).body(body).unwrap());
         }
     });
-    let client = Client::new(service, "default");
+    (Client::new(service, "default"), asked)
+}
+
+/// A context with such a client.
+pub fn context(
+    answer: impl Fn(&Asked) -> (u16, Value) + Send + 'static,
+) -> (Arc<Context>, Arc<Mutex<Vec<Asked>>>) {
+    let (client, asked) = client(answer);
     let context = Context::new(
         client,
         Scope::Cluster,
         "minidbaas-system".to_owned(),
         "test",
-        Arc::new(Metrics::new(Arc::default())),
+        Arc::new(Metrics::new(Arc::default(), ServerClock::default())),
         Arc::default(),
+        ServerClock::default(),
     );
     (Arc::new(context), asked)
 }
 
 /// An error as the API server writes it.
 pub fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code});
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+        "message": message, "code": code});
     (code, status)
 }
 

@@ -1,19 +1,25 @@
 //! A backup that was complete once: is it still, must it be proved, and when does it go?
 
 use api::backup::{BackupPhase, DatabaseBackupStatus};
-use api::condition::{READY, Statement, reason, state};
+use api::condition::{PlannedCondition, READY, Truth, reason, state};
 use api::external::snapshot::VolumeSnapshot;
-use api::{DatabaseBackup, DatabaseInstance};
+use api::reported::Reported;
+use api::restore::BackupReference;
+use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::snapshot::{driver_words, fate, is_own, release};
-use super::status::{Verdict, before, finish, unwell};
-use super::{LATER, Observed, is_sound, verification};
+use super::status::{Verdict, unwell};
+use super::{LATER, Observed, verification};
+use crate::clock;
 use crate::facts::capacity;
-use crate::instance::source::awaits_backup;
 use crate::quantity::thousandths;
+use crate::reading;
+use crate::reading::backup::{allows, is_sound};
+use crate::reading::instance::awaits_backup;
+use crate::step::{Step, Tone};
 use crate::{Kind, Write};
 use std::time::Duration;
 
@@ -22,10 +28,10 @@ use std::time::Duration;
 pub struct Peers {
     /// Every backup of the same instance.
     pub siblings: Vec<DatabaseBackup>,
-    /// The instances that were asked to start from this backup, wherever they are.
+    /// The instances that name a backup of this name, wherever they are.
     pub copies: Vec<DatabaseInstance>,
-    /// Whether a DatabaseRestore of this backup has not come to its end.
-    pub restoring: bool,
+    /// The DatabaseRestores that do.
+    pub restores: Vec<DatabaseRestore>,
 }
 
 /// When the backup is to go by itself.
@@ -38,7 +44,7 @@ fn expires_at(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Option<Time
 
 /// Whether the time of the backup is over, so that the pass must know its peers.
 pub fn is_due(cr: &DatabaseBackup, now: &Time) -> bool {
-    expires_at(cr, &before(cr)).is_some_and(|at| at.0 <= now.0)
+    expires_at(cr, &cr.last_status()).is_some_and(|at| at.0 <= now.0)
 }
 
 /// The snapshot is complete.
@@ -62,11 +68,11 @@ pub fn completed(
     status.ready_at = Some(now.clone());
     status.expires_at = expires_at(cr, &status);
     status.phase = Some(BackupPhase::Ready);
-    let statement = ready(cr, &status);
-    Verdict::rest(finish(cr, status, &[statement], now), Vec::new())
+    let ready = ready(cr, &status);
+    (Step::told(ready, Tone::Quiet), status)
 }
 
-fn ready(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Statement {
+fn ready(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> PlannedCondition {
     let taken = status
         .taken_at
         .as_ref()
@@ -74,7 +80,7 @@ fn ready(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Statement {
         .unwrap_or_default();
     state(
         READY,
-        "True",
+        Truth::True,
         reason::COMPLETED,
         format!(
             "The snapshot of {} as of {taken} is complete and can be restored.",
@@ -85,7 +91,7 @@ fn ready(cr: &DatabaseBackup, status: &DatabaseBackupStatus) -> Statement {
 
 /// A backup that was complete once.
 pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
-    let mut status = before(cr);
+    let mut status = cr.last_status();
     status.expires_at = expires_at(cr, &status);
     let mut writes = release(observed);
     let usable = observed
@@ -111,61 +117,90 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
             })
         }
     };
-    if let Some((reason, message)) = trouble {
+    if let Some((why, message)) = trouble {
         status.phase = Some(BackupPhase::Failed);
-        let mut statements = unwell(reason, &message).to_vec();
-        let proof = verification::set_aside(cr, observed, &mut status);
-        writes.extend(proof.writes);
-        statements.extend(proof.statement);
-        if usable.is_none() && is_due(cr, now) && !in_use(observed) {
-            writes.push(Write::delete(Kind::DatabaseBackup, &cr.metadata));
-        }
-        return Verdict {
-            writes,
-            status: finish(cr, status, &statements, now),
-            recheck: Some(LATER),
-        };
+        let aside = verification::set_aside(cr, observed, &mut status);
+        let may_go = clock::is_trusted(observed.clock_skew) && !in_use(cr, observed);
+        let goes = usable.is_none() && is_due(cr, now) && may_go;
+        let step = unwell(why, &message)
+            .writing(writes)
+            .and(aside)
+            .writing(goes.then(|| Write::delete(Kind::DatabaseBackup, &cr.metadata)))
+            .again(Some(LATER));
+        return (step, status);
     }
-    let mut statements = vec![ready(cr, &status)];
     status.phase = Some(BackupPhase::Ready);
-    let mut recheck = status.expires_at.as_ref().map(|at| until(at, now));
+    let mut step = Step::told(ready(cr, &status), Tone::Quiet);
+    let mut requeue = status.expires_at.as_ref().map(|at| until(at, now));
     // It may have become due after the peers were looked for: the next pass looks.
     if is_due(cr, now) && observed.peers.is_some() {
         match held_back(cr, observed) {
             None => writes.push(Write::delete(Kind::DatabaseBackup, &cr.metadata)),
-            Some((reason, message)) => {
+            Some((why, message)) => {
                 status.phase = Some(BackupPhase::Expired);
-                statements = vec![state(READY, "True", reason, message)];
-                recheck = Some(Duration::from_secs(60));
+                step = Step::told(state(READY, Truth::True, why, message), Tone::Quiet);
+                requeue = Some(Duration::from_secs(60));
             }
         }
     }
-    let proof = verification::decide(cr, observed, &mut status, now);
-    writes.extend(proof.writes);
-    statements.extend(proof.statement);
-    let recheck = [recheck, proof.recheck].into_iter().flatten().min();
-    Verdict {
-        writes,
-        status: finish(cr, status, &statements, now),
-        recheck,
-    }
+    let verification = verification::decide(cr, observed, &mut status, now);
+    let step = step.writing(writes).and(verification).again(requeue);
+    (step, status)
 }
 
 /// Whether a restore uses the backup; as long as that is not known, it may.
-fn in_use(observed: &Observed) -> bool {
+fn in_use(cr: &DatabaseBackup, observed: &Observed) -> bool {
     let peers = observed.peers.as_ref();
-    peers.is_none_or(|peers| peers.restoring || peers.copies.iter().any(needs_backup))
+    peers.is_none_or(|peers| is_used(cr, &peers.copies, &peers.restores))
+}
+
+/// Whether one of these has yet to read the backup, and may. What the backup does not allow holds nothing back: else
+/// anybody who may ask for a restore anywhere could keep everybody's backups.
+pub fn is_used(
+    cr: &DatabaseBackup,
+    copies: &[DatabaseInstance],
+    restores: &[DatabaseRestore],
+) -> bool {
+    let (name, namespace) = (
+        cr.metadata.name.as_deref().unwrap_or_default(),
+        cr.metadata.namespace.as_deref(),
+    );
+    let means = |from: &BackupReference, own: Option<&str>| {
+        from.means(own, name, namespace) && allows(cr, own)
+    };
+    let copying = copies.iter().any(|copy| {
+        let from = copy.spec.restore_from.as_ref();
+        let own = copy.metadata.namespace.as_deref();
+        from.is_some_and(|from| means(&from.backup, own)) && needs_backup(copy)
+    });
+    copying
+        || restores.iter().any(|restore| {
+            let own = restore.metadata.namespace.as_deref();
+            !reading::restore::is_finished(restore) && means(&restore.spec.backup, own)
+        })
 }
 
 /// Why a backup that is due may not go.
 fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, String)> {
     let peers = observed.peers.as_ref()?;
     let name = cr.metadata.name.as_deref().unwrap_or_default();
-    if in_use(observed) {
+    if !clock::is_trusted(observed.clock_skew) {
+        return Some((
+            reason::CLOCK_DIFFERS,
+            format!(
+                "The backup is due to go; it stays while {}. Set the clocks right; nothing is deleted by age until \
+                    they differ by at most {} s.",
+                clock::difference(observed.clock_skew),
+                clock::TOLERANCE_SECONDS
+            ),
+        ));
+    }
+    if in_use(cr, observed) {
         return Some((
             reason::IN_USE,
             format!(
-                "The backup is due to go; it stays while a restore uses it. `kubectl get dbinstances,dbrestores -A` shows who restores {name}."
+                "The backup is due to go; it stays while a restore uses it. `kubectl get dbinstances,dbrestores -A` \
+                    shows who restores {name}."
             ),
         ));
     }
@@ -196,7 +231,7 @@ fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, 
 }
 
 /// Whether an instance has yet to read the backup that it was asked to start from.
-pub fn needs_backup(copy: &DatabaseInstance) -> bool {
+fn needs_backup(copy: &DatabaseInstance) -> bool {
     copy.metadata.deletion_timestamp.is_none() && awaits_backup(copy)
 }
 

@@ -1,5 +1,7 @@
 //! What a backup needs before anything is made: an instance with data, storage that can snapshot, and a class.
 
+use std::borrow::Cow;
+
 use api::DatabaseBackup;
 use api::backup::{BackupSource, Method};
 use api::condition::reason;
@@ -9,6 +11,8 @@ use api::names::{ANNOTATION_DATABASE, ANNOTATION_USERNAME, ANNOTATION_VERSION, d
 use super::{Observed, SnapshotClasses};
 use crate::Invalid;
 use crate::facts::{annotation, is_bound};
+use crate::names::{self, Named};
+use crate::quote::{SAID, cut, quoted};
 
 /// All is there.
 pub struct Ready {
@@ -30,7 +34,8 @@ pub fn check(cr: &DatabaseBackup, observed: &Observed) -> Result<Ready, Invalid>
     if observed.classes == SnapshotClasses::NoApi {
         return Err(Invalid::surroundings(
             reason::SNAPSHOT_API_MISSING,
-            "The cluster has no VolumeSnapshots (snapshot.storage.k8s.io/v1). Install the snapshot CRDs and the snapshot-controller of kubernetes-csi/external-snapshotter, and a CSI driver that makes snapshots.",
+            "The cluster has no VolumeSnapshots (snapshot.storage.k8s.io/v1). Install the snapshot CRDs and the \
+                snapshot-controller of kubernetes-csi/external-snapshotter, and a CSI driver that makes snapshots.",
         ));
     }
     let source = source(cr, observed)?;
@@ -41,11 +46,13 @@ pub fn check(cr: &DatabaseBackup, observed: &Observed) -> Result<Ready, Invalid>
 /// What is backed up, as far as the instance has data.
 pub fn source(cr: &DatabaseBackup, observed: &Observed) -> Result<BackupSource, Invalid> {
     let name = &cr.spec.instance;
+    names::check("spec.instance", Some(name), Named::Instance)?;
     let Some(instance) = &observed.instance else {
         return Err(Invalid::surroundings(
             reason::INSTANCE_NOT_FOUND,
             format!(
-                "spec.instance: there is no DatabaseInstance {name} in the namespace. Create it, or create the backup with another one; `kubectl get dbinstances` lists them."
+                "spec.instance: there is no DatabaseInstance {name} in the namespace. Create it, or create the backup \
+                    with another one; `kubectl get dbinstances` lists them."
             ),
         ));
     };
@@ -53,7 +60,8 @@ pub fn source(cr: &DatabaseBackup, observed: &Observed) -> Result<BackupSource, 
         Invalid::surroundings(
             reason::INSTANCE_NOT_READY,
             format!(
-                "spec.instance: {name} {what}. `kubectl get dbinstance {name}` shows how it stands; the backup begins when it is there."
+                "spec.instance: {name} {what}. `kubectl get dbinstance {name}` shows how it stands; the backup begins \
+                    when it is there."
             ),
         )
     };
@@ -107,17 +115,23 @@ fn class(cr: &DatabaseBackup, observed: &Observed) -> Result<String, Invalid> {
             .find_map(|name| annotation(&claim.metadata, name))
     });
     let driver = noted.or(observed.provisioner.as_deref());
+    names::check(
+        "spec.snapshotClassName",
+        cr.spec.snapshot_class_name.as_deref(),
+        Named::Object,
+    )?;
     let name_of = |class: &VolumeSnapshotClass| class.metadata.name.clone().unwrap_or_default();
     let claim = observed
         .claim
         .as_ref()
         .and_then(|claim| claim.spec.as_ref()?.storage_class_name.as_deref())
-        .unwrap_or("(none)");
+        .map_or(Cow::Borrowed("(none)"), quoted);
     let Some(driver) = driver.filter(|driver| *driver != "kubernetes.io/no-provisioner") else {
         return Err(Invalid::surroundings(
             reason::SNAPSHOT_UNSUPPORTED,
             format!(
-                "The volume, of the storage class {claim}, belongs to no CSI driver, so it has no snapshots. Move the database to a class whose driver makes them."
+                "The volume, of the storage class {claim}, belongs to no CSI driver, so it has no snapshots. Move the \
+                    database to a class whose driver makes them."
             ),
         ));
     };
@@ -130,14 +144,19 @@ fn class(cr: &DatabaseBackup, observed: &Observed) -> Result<String, Invalid> {
             Some(class) => Err(Invalid::spec(
                 reason::SNAPSHOT_UNSUPPORTED,
                 format!(
-                    "spec.snapshotClassName: {wanted} is of the driver {}, and the volume is of {driver}. Create the backup with a class of that driver.",
-                    class.driver
+                    "spec.snapshotClassName: {} is of the driver {}, and the volume is of {}. Create the backup with a \
+                        class of that driver.",
+                    quoted(wanted),
+                    quoted(&class.driver),
+                    quoted(driver)
                 ),
             )),
             None => Err(Invalid::surroundings(
                 reason::SNAPSHOT_CLASS_NOT_FOUND,
                 format!(
-                    "spec.snapshotClassName: there is no VolumeSnapshotClass {wanted}. Create it, or create the backup with another one; `kubectl get volumesnapshotclass` lists them."
+                    "spec.snapshotClassName: there is no VolumeSnapshotClass {}. Create it, or create the backup with \
+                        another one; `kubectl get volumesnapshotclass` lists them.",
+                    quoted(wanted)
                 ),
             )),
         };
@@ -154,18 +173,25 @@ fn class(cr: &DatabaseBackup, observed: &Observed) -> Result<String, Invalid> {
         (None, []) => Err(Invalid::surroundings(
             reason::SNAPSHOT_CLASS_NOT_FOUND,
             format!(
-                "There is no VolumeSnapshotClass for {driver}, the driver of the volume's class {claim}. Create one, if the driver makes snapshots."
+                "There is no VolumeSnapshotClass for {}, the driver of the volume's class {claim}. Create one, if the \
+                    driver makes snapshots.",
+                quoted(driver)
             ),
         )),
         (None, several) => Err(Invalid::surroundings(
             reason::SNAPSHOT_CLASS_NOT_FOUND,
             format!(
-                "None of the VolumeSnapshotClasses of {driver} is the default one: {}. Mark one with the annotation {DEFAULT_CLASS}: \"true\", or create the backup with spec.snapshotClassName.",
-                several
-                    .iter()
-                    .map(|class| name_of(class))
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                "None of the VolumeSnapshotClasses of {} is the default one: {}. Mark one with the annotation \
+                    {DEFAULT_CLASS}: \"true\", or create the backup with spec.snapshotClassName.",
+                quoted(driver),
+                cut(
+                    &several
+                        .iter()
+                        .map(|class| name_of(class))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                    SAID
+                )
             ),
         )),
     }

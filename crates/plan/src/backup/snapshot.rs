@@ -7,8 +7,9 @@ use api::names::ANNOTATION_BACKUP;
 
 use super::{Observed, SnapshotClasses};
 use crate::build::volume_snapshot::owners;
+use crate::child::is_made_for;
 use crate::difference::change_owners;
-use crate::facts::annotation;
+use crate::facts::sentence;
 use crate::{Kind, Write};
 
 /// What the status says of it.
@@ -41,15 +42,14 @@ pub fn snapshot_status(
 pub fn driver_error(seen: &VolumeSnapshotStatus) -> Option<String> {
     let said = driver_words(seen)?;
     Some(format!(
-        "{said} It is tried again until spec.deadlineSeconds are over; look at the VolumeSnapshotClass and at the driver's log."
+        "{said} It is tried again until spec.deadlineSeconds are over; look at the VolumeSnapshotClass and at the \
+            driver's log."
     ))
 }
 
 pub fn driver_words(seen: &VolumeSnapshotStatus) -> Option<String> {
     let said = seen.error.as_ref()?.message.clone().unwrap_or_default();
-    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let said: String = said.trim_end_matches('.').chars().take(600).collect();
-    Some(format!("The storage driver reports: {said}."))
+    Some(format!("The storage driver reports: {}.", sentence(&said)))
 }
 
 /// Deletes the Job that holds writes.
@@ -73,9 +73,13 @@ pub fn clean_up(cr: &DatabaseBackup, observed: &Observed) -> Vec<Write> {
     writes
 }
 
-/// Whether the snapshot was made for this very backup, and not for a namesake or by a stranger.
+/// Whether the snapshot was made for this very backup, and not for a namesake or by a conflict.
 pub fn is_own(cr: &DatabaseBackup, snapshot: &VolumeSnapshot) -> bool {
-    annotation(&snapshot.metadata, ANNOTATION_BACKUP) == cr.metadata.uid.as_deref()
+    is_made_for(
+        &snapshot.metadata,
+        ANNOTATION_BACKUP,
+        cr.metadata.uid.as_deref(),
+    )
 }
 
 /// The snapshot's fate follows spec.deletionPolicy.

@@ -1,10 +1,11 @@
-//! The rules of a backup. `World` stands for an API server that does what it is told; a test says what storage, kubelet and Job do.
+//! The rules of a backup. `World` stands for an API server that does what it is told; a test says what storage, kubelet
+//! and Job do.
 
 mod any_order;
 mod kept;
 mod missing;
 mod offline;
 mod online;
-mod proof;
 mod quiesced;
-mod world;
+mod verification;
+pub(crate) mod world;

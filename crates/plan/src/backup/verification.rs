@@ -1,35 +1,43 @@
-//! The proof of a backup: a throw-away instance is restored from it, looks at itself with the engine's own checks, and goes.
+//! The verification of a backup: a throw-away instance is restored from it, looks at itself with the engine's own
+//! checks, and goes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::backup::DatabaseBackupStatus;
-use api::condition::{READY, STALLED, Statement, VERIFIED, find, reason, state};
+use api::condition::{PlannedCondition, READY, STALLED, Truth, VERIFIED, find, reason, state};
 use api::names::{LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 
-use super::{Observed, is_good};
+use super::Observed;
 use crate::build::database_instance::throw_away;
+use crate::child::is_controlled_by;
 use crate::facts::{label, seconds_since};
+use crate::reading::backup::is_good;
+use crate::report::gives;
+use crate::step::{Standing, Step};
 use crate::{Kind, Write};
 
-/// What a proof adds to a pass.
-#[derive(Default)]
-pub struct Proof {
-    /// The throw-away instance to be made or deleted.
-    pub writes: Vec<Write>,
-    /// Verified, if there is something new to say of it.
-    pub statement: Option<Statement>,
-    /// When to look again.
-    pub recheck: Option<Duration>,
-}
-
-/// A proof that has not come to its end after so many seconds says nothing.
+/// How many verifications are under way at a time, of different namespaces.
+const PROOFS: usize = 2;
+/// A verification for which there is no place in the cluster is given up after so many seconds.
+const PLACE_SECONDS: i64 = 300;
+/// A verification that has not come to its end after so many seconds says nothing.
 const PATIENCE_SECONDS: i64 = 3600;
-/// While another proof takes the room.
+/// While another verification takes the room.
 const ROOM: Duration = Duration::from_secs(5);
-const DELETED: &str = "The throw-away instance was deleted before the checks had ended. Create another backup to have one proved.";
-/// Whether the backup waits for its proof, or the proof is under way.
+/// Why the throw-away instance cannot even be tried.
+const NO_PLACE: [&str; 3] = [
+    reason::UNSCHEDULABLE,
+    reason::QUOTA_EXCEEDED,
+    reason::POD_FORBIDDEN,
+];
+const DELETED: &str = "The throw-away instance was deleted before the checks had ended. Create another backup to have \
+    one proved.";
+
+/// Whether the backup waits for its verification, or the verification is under way.
 pub fn is_wanted(cr: &DatabaseBackup) -> bool {
     is_open(cr) && is_good(cr)
 }
@@ -44,8 +52,49 @@ fn is_open(cr: &DatabaseBackup) -> bool {
                 && status
                     .verification
                     .as_ref()
-                    .is_none_or(|proof| proof.verified_at.is_none())
+                    .is_none_or(|verification| verification.verified_at.is_none())
         })
+}
+
+/// A backup that waits for its verification, or whose verification is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whether the throw-away instance was made.
+    pub began: bool,
+    /// Whether that instance is stalled, and so takes nothing from the cluster.
+    pub is_stalled: bool,
+    /// The moment whose data it holds.
+    pub taken_at: Option<Timestamp>,
+    /// When its namespace had its last turn, by a count that only the operator keeps; 0: never.
+    pub last_turn: u64,
+}
+
+/// Whether the verification of the backup with this UID has its turn among all that wait. In each namespace one
+/// verification is under way at a time, so that nobody waits for the many of another namespace; in the cluster two,
+/// those that are stalled not counted, so that nobody waits for what does not go on. Who began goes on. Then the next
+/// is of the namespace whose last turn was the longest ago, so that a namespace waits for one of each other one at
+/// most, however many they have; in it, the oldest.
+pub fn may_begin(uid: &str, all: &[Waiting]) -> bool {
+    let rank = |waiting: &Waiting| {
+        let turn = (!waiting.began, waiting.last_turn);
+        (turn, waiting.taken_at, waiting.uid.clone())
+    };
+    let mut first_of: BTreeMap<&str, &Waiting> = BTreeMap::new();
+    for waiting in all {
+        let first = first_of.entry(&waiting.namespace).or_insert(waiting);
+        if rank(waiting) < rank(first) {
+            *first = waiting;
+        }
+    }
+    let Some(own) = first_of.values().find(|waiting| waiting.uid == uid) else {
+        return false;
+    };
+    let others = first_of.values().filter(|other| !other.is_stalled);
+    others.filter(|other| rank(other) < rank(own)).count() < PROOFS
 }
 
 /// The next step.
@@ -54,7 +103,7 @@ pub fn decide(
     observed: &Observed,
     status: &mut DatabaseBackupStatus,
     now: &Time,
-) -> Proof {
+) -> Step {
     let instance = observed
         .verification
         .as_ref()
@@ -64,29 +113,24 @@ pub fn decide(
         let writes = instance
             .filter(|instance| instance.metadata.deletion_timestamp.is_none())
             .map(delete);
-        if let Some(proof) = &mut status.verification {
-            proof.instance = instance.and_then(|instance| instance.metadata.name.clone());
+        if let Some(verification) = &mut status.verification {
+            verification.instance = instance.and_then(|instance| instance.metadata.name.clone());
         }
-        return Proof {
-            writes: writes.into_iter().collect(),
-            ..Proof::default()
-        };
+        return Step::default().writing(writes);
     }
     let Some(instance) = instance else {
         let known = status.verification.as_mut();
-        if let Some(proof) = known.filter(|proof| proof.instance.is_some()) {
-            proof.instance = None;
-            proof.verified_at = Some(now.clone());
-            return Proof {
-                statement: Some(state(VERIFIED, "Unknown", reason::NOT_CHECKED, DELETED)),
-                ..Proof::default()
-            };
+        if let Some(verification) = known.filter(|verification| verification.instance.is_some()) {
+            verification.instance = None;
+            verification.verified_at = Some(now.clone());
+            let deleted = state(VERIFIED, Truth::Unknown, reason::NOT_CHECKED, DELETED);
+            return Step::says([deleted], Standing::AtRest);
         }
         return begin(cr, observed, status);
     };
-    let mut proof = status.verification.clone().unwrap_or_default();
-    proof.instance = instance.metadata.name.clone();
-    proof.started_at = proof
+    let mut verification = status.verification.clone().unwrap_or_default();
+    verification.instance = instance.metadata.name.clone();
+    verification.started_at = verification
         .started_at
         .or_else(|| instance.metadata.creation_timestamp.clone());
     let restored = instance
@@ -95,140 +139,163 @@ pub fn decide(
         .and_then(|status| status.restore.clone())
         .unwrap_or_default();
     if let (Some(from), Some(to)) = (&restored.started_at, &restored.completed_at) {
-        proof.restore_seconds = Some(to.0.as_second() - from.0.as_second());
-        proof.steps = restored.steps;
+        verification.restore_seconds = Some(to.0.as_second() - from.0.as_second());
+        verification.steps = restored.steps;
     }
-    let result = result(instance, proof.started_at.as_ref(), now);
+    let result = result(cr, instance, verification.started_at.as_ref(), now);
     if result.is_some() {
-        proof.verified_at = Some(now.clone());
+        verification.verified_at = Some(now.clone());
     }
     let under_way = || {
         state(
             VERIFIED,
-            "Unknown",
+            Truth::Unknown,
             reason::VERIFYING,
             format!(
                 "The backup is being restored into the throw-away instance {} and checked.",
                 instance.metadata.name.as_deref().unwrap_or_default()
             ),
         )
+        .silent()
     };
-    status.verification = Some(proof);
-    Proof {
-        writes: Vec::new(),
-        recheck: Some(ROOM),
-        statement: Some(result.unwrap_or_else(under_way)),
-    }
+    status.verification = Some(verification);
+    let said = result.unwrap_or_else(under_way);
+    Step::says([said], Standing::AtRest).again(Some(ROOM))
 }
 
-/// The snapshot cannot be restored now: a proof without a result is given up, and begins anew when it can.
+/// The snapshot cannot be restored now: a verification without a result is given up, and begins anew when it can.
 pub fn set_aside(
     cr: &DatabaseBackup,
     observed: &Observed,
     status: &mut DatabaseBackupStatus,
-) -> Proof {
+) -> Step {
     let instance = observed.verification.iter();
     let ours = instance.filter(|i| is_ours(cr, i) && i.metadata.deletion_timestamp.is_none());
-    let mut proof = Proof {
-        writes: ours.map(delete).collect(),
-        ..Proof::default()
-    };
-    if is_open(cr) {
-        status.verification = None;
-        let message = "The proof begins when the snapshot can be restored.";
-        proof.statement = Some(state(VERIFIED, "Unknown", reason::VERIFYING, message));
+    let step = Step::default().writing(ours.map(delete));
+    if !is_open(cr) {
+        return step;
     }
-    proof
+    status.verification = None;
+    step.and(waits(
+        "The verification begins when the snapshot can be restored.",
+    ))
 }
 
-fn begin(cr: &DatabaseBackup, observed: &Observed, status: &DatabaseBackupStatus) -> Proof {
+/// There is no result yet; that is no news.
+fn waits(message: &str) -> Step {
+    let verified = state(VERIFIED, Truth::Unknown, reason::VERIFYING, message);
+    Step::says([verified.silent()], Standing::AtRest)
+}
+
+fn begin(cr: &DatabaseBackup, observed: &Observed, status: &DatabaseBackupStatus) -> Step {
     let name = verification_instance(cr.metadata.uid.as_deref().unwrap_or_default());
     if observed.verification.is_some() {
         let message = format!(
-            "There is a DatabaseInstance {name} that was not made for this proof. Delete it."
+            "There is a DatabaseInstance {name} that was not made for this verification. Delete it."
         );
-        return Proof {
-            statement: Some(state(VERIFIED, "Unknown", reason::NAME_TAKEN, message)),
-            recheck: Some(ROOM),
-            writes: Vec::new(),
-        };
+        let taken = state(VERIFIED, Truth::Unknown, reason::NAME_TAKEN, message);
+        return Step::says([taken], Standing::AtRest).again(Some(ROOM));
     }
-    let waits = |message: &str| Some(state(VERIFIED, "Unknown", reason::VERIFYING, message));
     if !observed.may_verify {
-        return Proof {
-            statement: waits("The proof waits until others are done."),
-            recheck: Some(ROOM),
-            writes: Vec::new(),
-        };
+        return waits("The verification waits until others are done.").again(Some(ROOM));
     }
     let source = status.source.as_ref();
     let made = source.map(|source| throw_away(cr, source, status.restore_size.as_ref()));
-    Proof {
-        writes: made.map(Write::Create).into_iter().collect(),
-        statement: waits("The backup is about to be restored into a throw-away instance."),
-        recheck: Some(ROOM),
-    }
+    waits("The backup is about to be restored into a throw-away instance.")
+        .writing(made.map(Write::Create))
+        .again(Some(ROOM))
 }
 
 /// What the throw-away instance tells of the backup, once it does.
-fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Option<Statement> {
+fn result(
+    cr: &DatabaseBackup,
+    instance: &DatabaseInstance,
+    started: Option<&Time>,
+    now: &Time,
+) -> Option<PlannedCondition> {
     let condition =
         |type_: &str| -> Option<&Condition> { find(&instance.status.as_ref()?.conditions, type_) };
     match condition(VERIFIED) {
-        Some(c) if c.status == "True" => {
+        Some(c) if Truth::True.is(c) && is_of_backup(cr, instance) => {
             return Some(state(
                 VERIFIED,
-                "True",
+                Truth::True,
                 reason::CHECKED,
                 format!("Restored and found good: {}", sentence(&c.message)),
             ));
         }
-        Some(c) if c.status == "False" => {
-            return Some(state(
-                VERIFIED,
-                "False",
-                reason::CHECK_FAILED,
-                format!(
-                    "Restored and found damaged: {} Do not rely on this backup; take another.",
-                    sentence(&c.message)
-                ),
-            ));
+        Some(c) if Truth::False.is(c) => {
+            return Some(
+                state(
+                    VERIFIED,
+                    Truth::False,
+                    reason::CHECK_FAILED,
+                    format!(
+                        "Restored and found damaged: {} Do not rely on this backup; take another.",
+                        sentence(&c.message)
+                    ),
+                )
+                .warning(),
+            );
         }
-        Some(c) if c.reason == reason::NOT_CHECKED => {
+        Some(c) if gives(c, &[reason::NOT_CHECKED]) => {
             return Some(state(
                 VERIFIED,
-                "Unknown",
+                Truth::Unknown,
                 reason::NOT_CHECKED,
-                c.message.clone(),
+                sentence(&c.message),
             ));
         }
         _ => {}
     }
     // Of all that can keep it from serving, this alone is the backup's fault and not the cluster's.
-    if let Some(stalled) = condition(STALLED).filter(|c| c.reason == reason::CRASH_LOOP) {
+    if let Some(stalled) = condition(STALLED).filter(|c| gives(c, &[reason::CRASH_LOOP])) {
         return Some(state(
             VERIFIED,
-            "False",
+            Truth::False,
             reason::CHECK_FAILED,
             format!(
                 "The restored database does not start: {} Do not rely on this backup; take another.",
                 sentence(&stalled.message)
             ),
-        ));
+        )
+        .warning());
     }
     if instance.metadata.deletion_timestamp.is_some() {
-        return Some(state(VERIFIED, "Unknown", reason::NOT_CHECKED, DELETED));
+        return Some(state(
+            VERIFIED,
+            Truth::Unknown,
+            reason::NOT_CHECKED,
+            DELETED,
+        ));
+    }
+    let no_place = condition(STALLED).filter(|c| {
+        gives(c, &NO_PLACE) && seconds_since(Some(&c.last_transition_time), now) >= PLACE_SECONDS
+    });
+    if let Some(stalled) = no_place {
+        let message = format!(
+            "There was no place for the throw-away instance within {} minutes: {} Make room and create another backup \
+                to have one proved.",
+            PLACE_SECONDS / 60,
+            sentence(&stalled.message)
+        );
+        return Some(state(
+            VERIFIED,
+            Truth::Unknown,
+            reason::NOT_CHECKED,
+            message,
+        ));
     }
     (seconds_since(started, now) >= PATIENCE_SECONDS && started.is_some()).then(|| {
         let said = condition(READY)
-            .map(|c| c.message.clone())
+            .map(|c| sentence(&c.message))
             .unwrap_or_default();
         state(
             VERIFIED,
-            "Unknown",
+            Truth::Unknown,
             reason::NOT_CHECKED,
             format!(
-                "The proof did not come to its end within {} minutes: {said}",
+                "The verification did not come to its end within {} minutes: {said}",
                 PATIENCE_SECONDS / 60
             ),
         )
@@ -236,11 +303,26 @@ fn result(instance: &DatabaseInstance, started: Option<&Time>, now: &Time) -> Op
 }
 
 fn sentence(text: &str) -> String {
-    format!("{}.", text.trim().trim_end_matches('.'))
+    format!("{}.", crate::facts::sentence(text))
 }
 
+/// Whether the data of the instance is this backup's, by what its volume says.
+fn is_of_backup(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
+    let status = instance.status.as_ref();
+    let from = status.and_then(|status| status.restored_from.as_ref());
+    from.is_some_and(|from| Some(&from.uid) == cr.metadata.uid.as_ref())
+}
+
+/// Whether the instance was made to prove this very backup: it says so, the backup owns it, and its data is this
+/// backup's.
 fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
-    label(&instance.metadata, LABEL_VERIFIES) == cr.metadata.uid.as_deref()
+    let uid = cr.metadata.uid.as_deref().unwrap_or_default();
+    let from = instance.spec.restore_from.as_ref();
+    label(&instance.metadata, LABEL_VERIFIES) == Some(uid)
+        && is_controlled_by(&instance.metadata, uid)
+        && from.is_some_and(|from| {
+            from.backup.namespace.is_none() && Some(&from.backup.name) == cr.metadata.name.as_ref()
+        })
 }
 
 fn delete(instance: &DatabaseInstance) -> Write {

@@ -1,5 +1,5 @@
-//! Instances that the operator makes itself, both from a backup: the one that a `DatabaseRestore` asks for, and the throw-away one
-//! that proves a backup.
+//! Instances that the operator makes itself, both from a backup: the one that a `DatabaseRestore` asks for, and the
+//! throw-away one that proves a backup.
 
 use api::backup::BackupSource;
 use api::names::{
@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
 use super::volume_snapshot::owned_by;
-use crate::restore::preflight::Facts;
+use crate::origin::Facts;
 use crate::{Kind, Object};
 
 /// What was backed up, with what the restore has otherwise. Nobody owns it, but it says which restore made it.

@@ -1,11 +1,12 @@
-//! The two Secrets of an HACluster: what applications read, and by which the Zalando operator learns the user's password.
+//! The two Secrets of an HACluster: what applications read, and by which the Zalando operator learns the user's
+//! password.
 
 use api::external::zalando::{replica_service, secret};
-use api::names::{ANNOTATION_REVISION, COMPONENT_HA_CLUSTER, host};
+use api::names::{ANNOTATION_ACCEPTED_BY, ANNOTATION_REVISION, COMPONENT_HA_CLUSTER, host};
 use serde_json::{Value, json};
 
-use super::postgresql::Cluster;
 use super::secret::percent_encoded;
+use crate::valid::Cluster;
 use crate::{Kind, Object};
 
 /// TCP port of every server.
@@ -22,7 +23,8 @@ pub fn binding(cluster: &Cluster<'_>, password: &str, revision: &str) -> Object 
     )
 }
 
-/// Keys of the binding: those of an instance's, and the replicas. The operator's servers take no connection without TLS.
+/// Keys of the binding: those of an instance's, and the replicas. The operator's servers take no connection without
+/// TLS.
 pub fn binding_data(cluster: &Cluster<'_>, password: &str) -> Value {
     let primary = host(cluster.name, cluster.namespace);
     let replicas = host(&replica_service(cluster.name), cluster.namespace);
@@ -62,7 +64,7 @@ fn secret_of(
         "apiVersion": "v1", "kind": "Secret", "type": type_, "stringData": data,
         "metadata": {
             "name": name, "namespace": cluster.namespace, "labels": cluster.labels(COMPONENT_HA_CLUSTER),
-            "annotations": {ANNOTATION_REVISION: revision},
+            "annotations": {ANNOTATION_REVISION: revision, ANNOTATION_ACCEPTED_BY: cluster.cr.metadata.uid},
         },
     });
     Object {

@@ -8,8 +8,9 @@ use api::names::{
 };
 use serde_json::{Value, json};
 
-use super::{Subject, pod};
+use super::pod;
 use crate::engine::{CANDIDATE_PATH, Settings};
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// Exit code of apply.sh for "the engine says no", which trying again does not change.
@@ -47,7 +48,7 @@ pub fn password(subject: &Subject<'_>, revision: &str) -> Object {
 }
 
 fn job(subject: &Subject<'_>, name: &str, revision: &str, annotations: &Value) -> Object {
-    let mut container = client(subject, "apply");
+    let mut container = client(subject, COMPONENT_APPLY);
     container["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}});
     if let Some(env) = container["env"].as_array_mut() {
@@ -57,7 +58,10 @@ fn job(subject: &Subject<'_>, name: &str, revision: &str, annotations: &Value) -
         mounts.push(json!({"name": "candidate", "mountPath": CANDIDATE_PATH, "readOnly": true}));
     }
     // Files of the downward API, because an environment variable would be expanded.
-    let item = |path: &str, annotation: &str| json!({"path": path, "fieldRef": {"fieldPath": format!("metadata.annotations['{annotation}']")}});
+    let item = |path: &str, annotation: &str| {
+        json!({"path": path,
+        "fieldRef": {"fieldPath": format!("metadata.annotations['{annotation}']")}})
+    };
     let mut spec = pod::spec(subject);
     if let Some(volumes) = spec["volumes"].as_array_mut() {
         let items = [
@@ -74,7 +78,7 @@ fn job(subject: &Subject<'_>, name: &str, revision: &str, annotations: &Value) -
 /// Lets the engine's own checks run over a restored database.
 pub fn check(subject: &Subject<'_>) -> Object {
     let mut spec = pod::spec(subject);
-    spec["containers"] = json!([client(subject, "check")]);
+    spec["containers"] = json!([client(subject, COMPONENT_CHECK)]);
     let name = check_job(subject.name);
     once(
         subject,
@@ -96,7 +100,7 @@ pub fn client(subject: &Subject<'_>, name: &str) -> Value {
     container
 }
 
-/// A Job that is tried again unless the engine says no. The first container is called like the component.
+/// A Job that is tried again unless the engine says no. Its container is called like the component.
 fn once(
     subject: &Subject<'_>,
     name: &str,
@@ -114,7 +118,8 @@ fn once(
             "activeDeadlineSeconds": seconds,
             "backoffLimit": 5,
             "podFailurePolicy": {"rules": [
-                {"action": "FailJob", "onExitCodes": {"containerName": component, "operator": "In", "values": [REFUSED]}},
+                {"action": "FailJob", "onExitCodes": {"containerName": component, "operator": "In",
+                    "values": [REFUSED]}},
             ]},
             "template": template,
         }}),

@@ -1,14 +1,15 @@
-//! The Job that logs in to an HACluster as a client does. The Zalando operator does not tell when user, database and password are
-//! as they were asked for; a login does.
+//! The Job that logs in to an HACluster as a client does. The Zalando operator does not tell when user, database and
+//! password are as they were asked for; a login does.
 
 use api::external::zalando::secret;
 use api::names::{COMPONENT_LOGIN, host, login_job};
 use serde_json::{Value, json};
 
 use super::ha_secret::PORT;
-use super::owner_reference;
-use super::postgresql::{Cluster, GID, UID};
+use super::postgresql::{GID, UID};
+use crate::child::owner_reference;
 use crate::engine::CREDENTIALS_PATH;
+use crate::valid::Cluster;
 use crate::{Kind, Object};
 
 /// Seconds after which it is given up, and made anew.
@@ -65,7 +66,8 @@ pub fn login(cluster: &Cluster<'_>, image: &str, revision: &str) -> Object {
                         },
                         "containers": [container],
                         "volumes": [
-                            {"name": "credentials", "secret": {"secretName": secret(username, cluster.name), "defaultMode": 0o440}},
+                            {"name": "credentials", "secret": {"secretName": secret(username, cluster.name),
+                                "defaultMode": 0o440}},
                             {"name": "tmp", "emptyDir": {}},
                         ],
                     },

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Tries until it can log in with the Secret's password, which the kubelet may still show as it was before. It passes through a file
 # of its own and not through the environment.
 umask 077

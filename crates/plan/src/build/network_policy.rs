@@ -4,11 +4,11 @@ use api::instance::ServiceType;
 use api::names::{COMPONENT_CHECK, COMPONENT_DATABASE, LABEL_COMPONENT, selector};
 use serde_json::{Value, json};
 
-use super::Subject;
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
-/// Ingress on the engine's port from the namespace and spec.network.allowFrom. A Service that is exposed outside the cluster
-/// is reached from addresses that belong to no pod, so then the port is open to all.
+/// Ingress on the engine's port from the namespace and spec.network.allowFrom. A Service that is exposed outside the
+/// cluster is reached from addresses that belong to no pod, so then the port is open to all.
 pub fn network_policy(subject: &Subject<'_>) -> Object {
     let spec = &subject.cr.spec;
     let outside = spec

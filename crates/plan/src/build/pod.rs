@@ -3,28 +3,35 @@
 use api::names::admin_secret;
 use serde_json::{Value, json};
 
-use super::Subject;
+use super::config_map::scripts_name;
 use crate::engine::{CONFIG_PATH, CREDENTIALS_PATH};
+use crate::valid::Subject;
 
 /// User and group of the official images.
 const UID: i64 = 999;
 
 /// A restricted pod without a service-account token.
 pub fn spec(subject: &Subject<'_>) -> Value {
+    let engine = subject.engine;
+    // Of the ConfigMap that can be edited only the settings file: no other key of it becomes a script.
+    let settings = json!({"name": subject.name, "items": [{"key": engine.settings_key(),
+        "path": engine.settings_key()}]});
+    let sources = json!([{"configMap": settings}, {"configMap": {"name": scripts_name(subject.name, engine)}}]);
     let mut volumes = vec![
-        json!({"name": "config", "configMap": {"name": subject.name, "defaultMode": 0o444}}),
+        json!({"name": "config", "projected": {"sources": sources, "defaultMode": 0o444}}),
         json!({"name": "credentials", "secret": {"secretName": admin_secret(subject.name), "defaultMode": 0o440}}),
         json!({"name": "tmp", "emptyDir": {}}),
         json!({"name": "run", "emptyDir": {}}),
     ];
-    if subject.engine.shared_memory() {
+    if engine.shared_memory() {
         volumes.push(json!({"name": "shared-memory", "emptyDir": {"medium": "Memory"}}));
     }
     json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": {
-            "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID, "fsGroupChangePolicy": "OnRootMismatch",
+            "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID,
+                "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": volumes,

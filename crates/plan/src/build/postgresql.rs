@@ -1,16 +1,16 @@
 //! The `postgresql` by which the Zalando operator is told what an HACluster asks for.
 
-use std::collections::BTreeMap;
-
 use api::ha_cluster::Synchronous;
-use api::names::{ANNOTATION_REVISION, COMPONENT_HA_CLUSTER, ha_labels};
-use api::{Engine, HACluster};
+use api::names::{
+    ANNOTATION_ACCEPTED_BY, ANNOTATION_REVISION, COMPONENT_HA_CLUSTER, LABEL_HA_CLUSTER,
+};
 use serde_json::{Value, json};
 
+use crate::valid::Cluster;
 use crate::{Kind, Object};
 
-/// Seconds that a primary may be silent before a replica takes over. Patroni asks for `loop_wait + 2 * retry_timeout <= ttl`; its
-/// own 30 s are most of a failover.
+/// Seconds that a primary may be silent before a replica takes over. Patroni asks for `loop_wait + 2 * retry_timeout <=
+/// ttl`; its own 30 s are most of a failover.
 const TTL: i32 = 20;
 /// Seconds between two looks of Patroni.
 const LOOP_WAIT: i32 = 5;
@@ -21,39 +21,8 @@ pub const UID: i64 = 101;
 /// See [`UID`].
 pub const GID: i64 = 103;
 
-/// A cluster whose spec was found valid, with what follows from it.
-pub struct Cluster<'a> {
-    /// The resource.
-    pub cr: &'a HACluster,
-    /// Its name.
-    pub name: &'a str,
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// The major version.
-    pub version: String,
-    /// Name of the first database.
-    pub database: String,
-    /// Size of each volume: the Zalando operator compares whole GiB, and does not see a smaller difference.
-    pub size: String,
-    /// CPU and memory of each server, complete.
-    pub resources: Value,
-    /// All server settings that are asked for.
-    pub parameters: BTreeMap<String, String>,
-}
-
-impl Cluster<'_> {
-    /// Labels of what is made for it.
-    pub fn labels(&self, component: &str) -> Value {
-        json!(ha_labels(
-            self.name,
-            Engine::Postgresql,
-            &self.version,
-            component
-        ))
-    }
-}
-
-/// The `postgresql`, with the revision of the user's password that the operator is to take over now, and the user's flags.
+/// The `postgresql`, with the revision of the user's password that the operator is to take over now, and the user's
+/// flags.
 pub fn postgresql(cluster: &Cluster<'_>, revision: &str, flags: &Value) -> Object {
     let spec = &cluster.cr.spec;
     let (api_version, kind, _) = Kind::Postgresql.api();
@@ -66,10 +35,13 @@ pub fn postgresql(cluster: &Cluster<'_>, revision: &str, flags: &Value) -> Objec
         "apiVersion": api_version, "kind": kind,
         "metadata": {
             "name": cluster.name, "namespace": cluster.namespace, "labels": cluster.labels(COMPONENT_HA_CLUSTER),
-            "annotations": {ANNOTATION_REVISION: revision},
+            "annotations": {ANNOTATION_REVISION: revision, ANNOTATION_ACCEPTED_BY: cluster.cr.metadata.uid},
         },
         "spec": {
             "teamId": spec.team_id,
+            // The Zalando operator writes them into the StatefulSet's template: by them its servers are known as this
+            // cluster's.
+            "podAnnotations": {LABEL_HA_CLUSTER: cluster.name},
             "numberOfInstances": spec.replicas,
             "postgresql": {"version": cluster.version, "parameters": cluster.parameters},
             "volume": volume,

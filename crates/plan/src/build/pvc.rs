@@ -2,22 +2,22 @@
 
 use api::external::snapshot;
 use api::names::{
-    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_RESTORED_FROM, ANNOTATION_USERNAME,
-    ANNOTATION_VERSION, COMPONENT_DATABASE,
+    ANNOTATION_ACCEPTED_BY, ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_RESTORED_FROM,
+    ANNOTATION_USERNAME, ANNOTATION_VERSION, COMPONENT_DATABASE,
 };
 use serde_json::{Value, json};
 
-use super::Subject;
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// A new claim that says whose data it is going to hold.
-pub fn claim(subject: &Subject<'_>) -> Object {
+pub fn claim(subject: &Subject<'_>, access_mode: &str) -> Object {
     let storage = &subject.cr.spec.storage;
     let mut object = subject.kept(
         Kind::PersistentVolumeClaim,
         subject.name,
         COMPONENT_DATABASE,
-        json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage.size}}}}),
+        json!({"spec": {"accessModes": [access_mode], "resources": {"requests": {"storage": storage.size}}}}),
     );
     if let Some(class) = &storage.class_name {
         object.value["spec"]["storageClassName"] = json!(class);
@@ -40,6 +40,7 @@ pub fn annotations(subject: &Subject<'_>) -> Value {
         ANNOTATION_VERSION: subject.version,
         ANNOTATION_DATABASE: subject.database,
         ANNOTATION_USERNAME: subject.cr.spec.username,
+        ANNOTATION_ACCEPTED_BY: subject.uid,
     })
 }
 

@@ -1,12 +1,14 @@
-//! The Job that holds writes for the cut of a backup. It lets go when it is deleted, and by itself when its time is over.
+//! The Job that holds writes for the cut of a backup. It lets go when it is deleted, and by itself when its time is
+//! over.
 
 use api::DatabaseBackup;
 use api::names::{ANNOTATION_BACKUP_NAME, COMPONENT_QUIESCE, quiesce_job};
 use serde_json::{Value, json};
 
 use super::job::client;
+use super::pod;
 use super::volume_snapshot::owned_by;
-use super::{Subject, pod};
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// Seconds to wait for the engine's locks: a statement that runs longer than this keeps the backup from being quiesced.
@@ -17,15 +19,15 @@ const START_SECONDS: i64 = 120;
 /// The Job for this backup of the instance.
 pub fn quiesce(subject: &Subject<'_>, backup: &DatabaseBackup) -> Object {
     let hold = i64::from(backup.spec.hold_seconds);
-    let mut container = client(subject, "quiesce");
+    let mut container = client(subject, COMPONENT_QUIESCE);
     container["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}});
     if let Some(env) = container["env"].as_array_mut() {
         env.push(json!({"name": "BUDGET", "value": hold.to_string()}));
         env.push(json!({"name": "LOCK_WAIT", "value": LOCK_WAIT_SECONDS.to_string()}));
     }
-    // The kubelet looks once a second at most: a look that waits for the lock tells of it at once, and writes are held for a
-    // second less.
+    // The kubelet looks once a second at most: a look that waits for the lock tells of it at once, and writes are held
+    // for a second less.
     container["readinessProbe"] = json!({
         "exec": {"command": ["bash", "-c", "until [ -e /tmp/held ]; do sleep 0.05; done"]},
         "periodSeconds": 1, "timeoutSeconds": LOCK_WAIT_SECONDS + 5, "failureThreshold": 1,

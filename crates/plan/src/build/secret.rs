@@ -1,9 +1,12 @@
 //! The two Secrets of an instance: what applications read, and what only the pod's first container and Jobs read.
 
-use api::names::{ANNOTATION_REVISION, COMPONENT_DATABASE, admin_secret, host};
+use api::names::{
+    ANNOTATION_ACCEPTED_BY, ANNOTATION_REVISION, COMPONENT_DATABASE, admin_secret, host,
+};
 use serde_json::{Value, json};
 
-use super::{Subject, pvc::owners};
+use super::pvc::owners;
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// The binding of the service-binding specification; the application's password as of `revision`.
@@ -17,7 +20,8 @@ pub fn binding(subject: &Subject<'_>, password: &str, revision: &str) -> Object 
             "stringData": binding_data(subject, password),
         }),
     );
-    object.value["metadata"]["annotations"] = json!({ANNOTATION_REVISION: revision});
+    object.value["metadata"]["annotations"] =
+        json!({ANNOTATION_REVISION: revision, ANNOTATION_ACCEPTED_BY: subject.uid});
     object.value["metadata"]["ownerReferences"] = owners(subject);
     object
 }
@@ -63,6 +67,7 @@ pub fn admin(subject: &Subject<'_>, admin: &Admin<'_>) -> Object {
             "revision": admin.revision,
         }}),
     );
+    object.value["metadata"]["annotations"] = json!({ANNOTATION_ACCEPTED_BY: subject.uid});
     object.value["metadata"]["ownerReferences"] = owners(subject);
     object
 }

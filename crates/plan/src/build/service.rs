@@ -1,9 +1,9 @@
 //! The Service by which applications reach the database.
 
-use api::names::{COMPONENT_DATABASE, selector};
+use api::names::{COMPONENT_DATABASE, server_selector};
 use serde_json::json;
 
-use super::Subject;
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// One port, of the type the spec asks for.
@@ -15,9 +15,9 @@ pub fn service(subject: &Subject<'_>) -> Object {
         COMPONENT_DATABASE,
         json!({"spec": {
             "type": asked.type_.name(),
-            "selector": selector(subject.name),
-            // There is no other server to turn to, and this one says itself when it is ready: the kubelet, which looks once a
-            // second, says so later.
+            "selector": server_selector(subject.name),
+            // There is no other server to turn to, and this one says itself when it is ready: the kubelet, which looks
+            // once a second, says so later.
             "publishNotReadyAddresses": true,
             "ports": [{"name": "database", "port": subject.engine.port(), "protocol": "TCP", "targetPort": "database"}],
         }}),

@@ -6,8 +6,10 @@ use api::names::{
 };
 use serde_json::{Value, json};
 
-use super::{Subject, pod};
+use super::pod;
 use crate::engine::VOLUME_PATH;
+use crate::facts::{HOLD, PREPARE, SERVER};
+use crate::valid::Subject;
 use crate::{Kind, Object};
 
 /// What makes a pod be replaced besides its own spec.
@@ -65,7 +67,8 @@ pub fn stateful_set(subject: &Subject<'_>, revision: &Revision<'_>) -> Object {
     )
 }
 
-/// Crash recovery of a large database can take long; it is never interrupted within an hour: a round takes at least 4 s.
+/// Crash recovery of a large database can take long; it is never interrupted within an hour: a round takes at least 4
+/// s.
 const STARTUP_ROUNDS: i32 = 900;
 
 /// The kubelet asks once a second at most; this one waits for the server, and so is answered at once.
@@ -80,7 +83,7 @@ fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     let data = json!({"name": "data", "mountPath": VOLUME_PATH});
     let mut prepare = pod::container(
         subject,
-        "prepare",
+        PREPARE,
         &["bash", "/etc/minidbaas/prepare.sh"],
         true,
     );
@@ -88,7 +91,9 @@ fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
     if let (Some(from), Some(env)) = (&subject.restored_from, prepare["env"].as_array_mut()) {
         env.push(json!({"name": "RESTORED_FROM", "value": from.uid}));
     }
-    let mut server = pod::container(subject, "database", &engine.command(), false);
+    let serve = ["bash", "/etc/minidbaas/serve.sh"];
+    let command: Vec<&str> = serve.into_iter().chain(engine.command()).collect();
+    let mut server = pod::container(subject, SERVER, &command, false);
     for container in [&mut prepare, &mut server] {
         if let Some(mounts) = container["volumeMounts"].as_array_mut() {
             mounts.push(data.clone());
@@ -108,15 +113,13 @@ fn pod_spec(subject: &Subject<'_>, hold: Option<&Hold>) -> Value {
         6,
         json!({"tcpSocket": {"port": "database"}, "timeoutSeconds": 5}),
     );
-    if let Some(command) = engine.stop_command() {
-        server["lifecycle"] = json!({"preStop": {"exec": {"command": command}}});
-    }
+    let stop = ["bash", "/etc/minidbaas/stop.sh", engine.stop_signal()];
+    server["lifecycle"] = json!({"preStop": {"exec": {"command": stop}}});
     let mut spec = pod::spec(subject);
     spec["terminationGracePeriodSeconds"] = json!(engine.grace_seconds());
     let mut first = vec![prepare];
     if let Some(hold) = hold {
-        let mut holder =
-            pod::container(subject, "hold", &["bash", "/etc/minidbaas/hold.sh"], false);
+        let mut holder = pod::container(subject, HOLD, &["bash", "/etc/minidbaas/hold.sh"], false);
         if let Some(env) = holder["env"].as_array_mut() {
             env.push(json!({"name": "HOLD_SECONDS", "value": hold.seconds.to_string()}));
             env.push(json!({"name": "HOLD_UNTIL", "value": hold.until.to_string()}));

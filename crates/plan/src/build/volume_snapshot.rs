@@ -8,7 +8,7 @@ use api::names::{
 };
 use serde_json::{Value, json};
 
-use super::owner_reference;
+use crate::child::owner_reference;
 use crate::{Kind, Object};
 
 /// A snapshot that says whose it is and what is in it: one that is retained must be understood without its backup.

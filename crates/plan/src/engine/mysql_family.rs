@@ -52,8 +52,11 @@ impl Engine for Member {
                 include_str!("scripts/mysql_family/quiesce.sh"),
             ),
             ("check.sh", include_str!("scripts/mysql_family/check.sh")),
+            ("volume.sh", include_str!("scripts/volume.sh")),
+            ("serve.sh", include_str!("scripts/serve.sh")),
             ("hold.sh", include_str!("scripts/hold.sh")),
             ("started.sh", include_str!("scripts/started.sh")),
+            ("stop.sh", include_str!("scripts/stop.sh")),
             (
                 "quiesce_common.sh",
                 include_str!("scripts/quiesce_common.sh"),
@@ -82,8 +85,8 @@ impl Engine for Member {
     fn probe_command(&self) -> Vec<&'static str> {
         vec!["bash", "-c", "(: </dev/tcp/127.0.0.1/3306) 2>/dev/null"]
     }
-    fn stop_command(&self) -> Option<Vec<&'static str>> {
-        None
+    fn stop_signal(&self) -> &'static str {
+        "TERM"
     }
     fn grace_seconds(&self) -> i64 {
         300
@@ -241,8 +244,8 @@ const FORBIDDEN: [(&[&str], &str); 5] = [
     ),
 ];
 
-/// What is wrong with the name of a database, if something is: a grant on it has at most 64 characters, its folder at most 255
-/// bytes, of which most characters but ASCII's letters and digits take five.
+/// What is wrong with the name of a database, if something is: a grant on it has at most 64 characters, its folder at
+/// most 255 bytes, of which most characters but ASCII's letters and digits take five.
 fn unusable_database(name: &str) -> Option<&'static str> {
     let in_grant = name
         .chars()
@@ -258,7 +261,8 @@ fn unusable_database(name: &str) -> Option<&'static str> {
         Some("is longer than 64 characters, where each of _, % and \\ counts twice")
     } else if in_folder.sum::<usize>() > 255 {
         Some(
-            "is too long for the name of a folder, in which other characters than ASCII's letters and digits take five bytes of 255",
+            "is too long for the name of a folder, in which other characters than ASCII's letters and digits take five \
+                bytes of 255",
         )
     } else {
         None
@@ -325,3 +329,24 @@ skip_name_resolve = ON
 host_cache_size = 0
 character_set_server = utf8mb4
 ";
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// On a busy node the client is stopped between the two writes of a line.
+    #[test]
+    fn a_word_of_the_session_is_heard_though_its_end_comes_later() {
+        let script = include_str!("scripts/mysql_family/quiesce.sh");
+        let (_, answer) = script.split_once("\nanswer() {").unwrap();
+        let (answer, _) = answer.split_once("\n}\n").unwrap();
+        let heard = format!(
+            "work=$(mktemp -d); mkfifo \"$work/out\"; exec {{out}}<>\"$work/out\"; rm -r \"$work\"; process=$$
+            answer() {{{answer}\n}}
+            (printf rea; sleep 0.5; printf 'dy\\n') >&\"$out\" &
+            answer 10 ready"
+        );
+        let end = Command::new("bash").args(["-c", &heard]).status().unwrap();
+        assert!(end.success(), "{end}");
+    }
+}

@@ -120,8 +120,11 @@ impl Engine for Postgresql {
             ("apply.sh", include_str!("scripts/postgresql/apply.sh")),
             ("quiesce.sh", include_str!("scripts/postgresql/quiesce.sh")),
             ("check.sh", include_str!("scripts/postgresql/check.sh")),
+            ("volume.sh", include_str!("scripts/volume.sh")),
+            ("serve.sh", include_str!("scripts/serve.sh")),
             ("hold.sh", include_str!("scripts/hold.sh")),
             ("started.sh", include_str!("scripts/started.sh")),
+            ("stop.sh", include_str!("scripts/stop.sh")),
             (
                 "quiesce_common.sh",
                 include_str!("scripts/quiesce_common.sh"),
@@ -154,7 +157,8 @@ impl Engine for Postgresql {
         true
     }
     fn probe(&self) -> Value {
-        // Over TCP a starting or recovering server already takes connections and refuses them; pg_isready tells the difference.
+        // Over TCP a starting or recovering server already takes connections and refuses them; pg_isready tells the
+        // difference.
         json!({"exec": {"command": self.probe_command()}, "timeoutSeconds": 5})
     }
     fn probe_command(&self) -> Vec<&'static str> {
@@ -166,17 +170,9 @@ impl Engine for Postgresql {
             "--timeout=3",
         ]
     }
-    fn stop_command(&self) -> Option<Vec<&'static str>> {
-        // SIGTERM, which comes next, would wait for every client to leave; after "fast" it changes nothing.
-        Some(vec![
-            "pg_ctl",
-            "stop",
-            "-D",
-            "/var/lib/minidbaas/data",
-            "-m",
-            "fast",
-            "-W",
-        ])
+    fn stop_signal(&self) -> &'static str {
+        // SIGTERM, which comes next, would wait for every client to leave; after SIGINT it changes nothing.
+        "INT"
     }
     fn grace_seconds(&self) -> i64 {
         180
@@ -260,7 +256,6 @@ listen_addresses = '*'
 port = 5432
 hba_file = '/etc/minidbaas/pg_hba.conf'
 unix_socket_directories = '/run/postgresql'
-external_pid_file = ''
 password_encryption = 'scram-sha-256'
 log_destination = 'stderr'
 logging_collector = off

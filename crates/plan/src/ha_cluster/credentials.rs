@@ -1,8 +1,8 @@
 //! Passwords: which one should be in force, which one is, and what brings them together.
 //!
-//! The Secret that the Zalando operator reads says what the database has or is about to get; the binding says what it has. They
-//! name the password by a revision, and the `postgresql` names the one that the operator was told of. That it is in force, a Job
-//! finds out which logs in with it; so it does before a new cluster is said to serve.
+//! The Secret that the Zalando operator reads says what the database has or is about to get; the binding says what it
+//! has. They name the password by a revision, and the `postgresql` names the one that the operator was told of. That it
+//! is in force, a Job finds out which logs in with it; so it does before a new cluster is said to serve.
 
 use api::external::zalando::CONTAINER;
 use api::names::{ANNOTATION_REVISION, login_job};
@@ -10,9 +10,11 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
 use super::{Decision, Observed, status};
-use crate::build::postgresql::Cluster;
 use crate::build::{ha_secret, login::login};
+use crate::child::Owner;
 use crate::facts::{annotation, job_end, text};
+use crate::task::Task;
+use crate::valid::Cluster;
 use crate::{Kind, Write, password};
 
 /// What is to be done about credentials.
@@ -36,7 +38,10 @@ pub fn plan(cluster: &Cluster<'_>, observed: &Observed, primary: bool) -> Decisi
     let bound = observed.binding.as_ref();
     let is_bound = bound.is_none_or(|binding| names(binding, &revision));
     let wanted = !status::has_served(cluster.cr) || !is_bound;
-    let (proved, jobs) = proof(cluster, observed, &revision, wanted, primary);
+    let (proved, jobs) = logged_in(cluster, observed, &revision, wanted, primary);
+    let owner = Owner::cluster(cluster.cr);
+    let secrets = [bound, observed.user.as_ref()].into_iter().flatten();
+    writes.extend(secrets.filter_map(|secret| owner.mark(Kind::Secret, &secret.metadata)));
     // Before there is a database, nothing has a former password.
     let first = observed.postgresql.is_none();
     let expected = ha_secret::binding_data(cluster, &password);
@@ -68,7 +73,8 @@ fn names(secret: &Secret, revision: &str) -> bool {
     annotation(&secret.metadata, ANNOTATION_REVISION) == Some(revision)
 }
 
-/// The password that is to be, and its revision: as the user asks, else as it is, else as the binding knows it, else a new one.
+/// The password that is to be, and its revision: as the user asks, else as it is, else as the binding knows it, else a
+/// new one.
 fn user(
     cluster: &Cluster<'_>,
     observed: &Observed,
@@ -104,7 +110,7 @@ fn user(
 }
 
 /// Whether the password was found to be in force, and the Jobs that are to be made and deleted for that.
-fn proof(
+fn logged_in(
     cluster: &Cluster<'_>,
     observed: &Observed,
     revision: &str,
@@ -117,13 +123,18 @@ fn proof(
         .postgresql
         .as_ref()
         .is_some_and(|found| annotation(&found.metadata, ANNOTATION_REVISION) == Some(revision));
-    let mut jobs = observed.jobs.iter();
-    let job = jobs.find(|job| job.metadata.name.as_ref() == Some(&name));
-    let proved = wanted && job.is_some_and(|job| job_end(job, "Complete").is_some());
+    // A Job that somebody else made under that name proves nothing, and is left alone.
+    let owner = Owner::cluster(cluster.cr);
+    let ours = || {
+        observed
+            .jobs
+            .iter()
+            .filter(|job| owner.controls(&job.metadata))
+    };
+    let task = Task::of(uid, &observed.jobs, &[], &name, "");
+    let proved = wanted && matches!(task, Task::Done(_));
     let needed = wanted && told && !proved;
-    let mut writes: Vec<Write> = observed
-        .jobs
-        .iter()
+    let mut writes: Vec<Write> = ours()
         .filter(|other| {
             let over = job_end(other, "Failed").is_some();
             let keep = other.metadata.name.as_ref() == Some(&name) && wanted && !over;
@@ -133,7 +144,7 @@ fn proof(
         .collect();
     if needed
         && primary
-        && job.is_none()
+        && task == Task::Absent
         && let Some(image) = image(observed)
     {
         writes.push(Write::Create(login(cluster, image, revision)));

@@ -1,7 +1,8 @@
-//! What the Zalando operator is told, and when: one edit at a time, and none before it has come to an end with the one before.
+//! What the Zalando operator is told, and when: one edit at a time, and none before it has come to an end with the one
+//! before.
 //!
-//! It compares the old with the new object of an event, so of two edits in a row it may lose the first; and a change of the pods
-//! that comes together with new pods it puts off until its next look, half an hour later.
+//! It compares the old with the new object of an event, so of two edits in a row it may lose the first; and a change of
+//! the pods that comes together with new pods it puts off until its next look, half an hour later.
 
 use std::time::Duration;
 
@@ -13,16 +14,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::Observed;
-use crate::build::postgresql::{Cluster, postgresql};
+use crate::build::postgresql::postgresql;
+use crate::child::Owner;
 use crate::difference::in_force;
 use crate::facts::{annotation, grows, seconds_since};
+use crate::valid::Cluster;
 use crate::{Kind, Write};
 
 /// The operator begins within a second; it may be busy with another cluster.
 const ANSWER_SECONDS: i64 = 15;
-/// What was asked while it did not run, it carries out when it starts, and says nothing if it said Running before. It does say
-/// something when it is asked again, which is done this often. What it failed at it would try again within five minutes
-/// (`repair_period`); that is long for a primary that is away, and often it only missed that a pod was gone.
+/// What was asked while it did not run, it carries out when it starts, and says nothing if it said Running before. It
+/// does say something when it is asked again, which is done this often. What it failed at it would try again within
+/// five minutes (`repair_period`); that is long for a primary that is away, and often it only missed that a pod was
+/// gone.
 const ASK_AGAIN_SECONDS: i64 = 30;
 /// Its own waits end after ten minutes (`pod_label_wait_timeout`, `resource_check_timeout`).
 const BUSY_SECONDS: i64 = 900;
@@ -58,6 +62,7 @@ impl Part {
                 "/spec/resources",
                 "/spec/postgresql/parameters",
                 "/spec/patroni",
+                "/spec/podAnnotations",
             ],
             Part::Replicas => &["/spec/numberOfInstances"],
         }
@@ -98,7 +103,7 @@ pub struct Edits {
     /// What the operator does about the edit before.
     pub delegate: Delegate,
     /// When to look again whether the operator has begun.
-    pub recheck: Option<Duration>,
+    pub requeue: Option<Duration>,
 }
 
 /// Whether a pass must read the storage class: before there are claims, and when they are to grow.
@@ -114,7 +119,7 @@ pub fn plan(cluster: &Cluster<'_>, observed: &Observed, revision: &str, now: &Ti
             write: Some(Write::Apply(postgresql(cluster, revision, &json!([])))),
             pending: Vec::new(),
             delegate: Delegate::Awaited,
-            recheck: Some(seconds(ANSWER_SECONDS)),
+            requeue: Some(seconds(ANSWER_SECONDS)),
         };
     };
     let delegate = delegate(found, now);
@@ -140,15 +145,17 @@ pub fn plan(cluster: &Cluster<'_>, observed: &Observed, revision: &str, now: &Ti
     wanted.value["metadata"]["uid"] = json!(found.metadata.uid);
     let at_rest = matches!(delegate, Delegate::Done | Delegate::Failed);
     let now_edited = at_rest && !differing.is_empty() && !just_reported(found, now);
-    let write = if now_edited {
-        Some(Write::Apply(wanted))
-    } else {
-        ask_again(found, delegate, now)
+    // First of all it is written down whose the data is from now on: for that nobody is waited for.
+    let mark = Owner::cluster(cluster.cr).mark(Kind::Postgresql, &found.metadata);
+    let write = match mark {
+        Some(mark) => Some(mark),
+        None if now_edited => Some(Write::Apply(wanted)),
+        None => ask_again(found, delegate, now),
     };
     Edits {
         write,
         pending: differing.iter().map(|part| part.name()).collect(),
-        recheck: recheck(found, delegate, !differing.is_empty(), now),
+        requeue: requeue(found, delegate, !differing.is_empty(), now),
         delegate,
     }
 }
@@ -183,7 +190,7 @@ fn ask_again(found: &Postgresql, delegate: Delegate, now: &Time) -> Option<Write
         Delegate::Failed => {
             let edited = seconds_since(found.applied_at(FIELD_MANAGER), now);
             // Ever more seldom: what fails again and again will go on to.
-            let pause = if asked < edited { edited / 2 } else { 0 };
+            let pause = if asked < edited { edited / 4 } else { 0 };
             let reported = seconds_since(found.reported_at(), now);
             asked.min(reported) >= pause.max(ASK_AGAIN_SECONDS)
         }
@@ -205,7 +212,7 @@ fn just_reported(found: &Postgresql, now: &Time) -> bool {
         .is_some_and(|reported| seconds_since(Some(reported), now) < 1)
 }
 
-fn recheck(found: &Postgresql, delegate: Delegate, edits: bool, now: &Time) -> Option<Duration> {
+fn requeue(found: &Postgresql, delegate: Delegate, edits: bool, now: &Time) -> Option<Duration> {
     match delegate {
         Delegate::Awaited => {
             let waited = seconds_since(found.applied_at(FIELD_MANAGER), now);
@@ -221,7 +228,8 @@ fn seconds(count: i64) -> Duration {
     Duration::from_secs(u64::try_from(count).unwrap_or_default())
 }
 
-/// The operator reads passwords again when users change. `login` is what a user has anyway: it comes and goes with each password.
+/// The operator reads passwords again when users change. `login` is what a user has anyway: it comes and goes with each
+/// password.
 fn flags(cluster: &Cluster<'_>, found: &Postgresql, revision: &str) -> Value {
     let flags = &found.spec["users"][&cluster.cr.spec.username];
     let told = annotation(&found.metadata, ANNOTATION_REVISION) == Some(revision);
@@ -235,8 +243,8 @@ fn flags(cluster: &Cluster<'_>, found: &Postgresql, revision: &str) -> Value {
     }
 }
 
-/// Whether a part is not as wanted. What others have added beside our fields does not matter, but for settings: one that is not
-/// asked for any more is to go.
+/// Whether a part is not as wanted. What others have added beside our fields does not matter, but for settings: one
+/// that is not asked for any more is to go.
 fn differs(part: Part, wanted: &Value, observed: &Value) -> bool {
     part.fields().iter().any(|field| {
         let (wanted, observed) = (wanted.pointer(field), observed.pointer(field));

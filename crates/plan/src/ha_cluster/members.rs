@@ -1,5 +1,5 @@
-//! Which server is the primary, which replicas stream, and what keeps the others from it: by pods, their annotations and Patroni's
-//! records, never by the Zalando operator's word.
+//! Which server is the primary, which replicas stream, and what keeps the others from it: by pods, their annotations
+//! and Patroni's records, never by the Zalando operator's word.
 
 use api::Engine;
 use api::external::zalando::{LABEL_ROLE, ROLE_PRIMARY};
@@ -85,7 +85,8 @@ pub fn members<'a>(observed: &'a Observed, name: &str, replicas: i32, now: &Time
     }
 }
 
-/// What else is to be said of a pod in trouble that is of former settings: the operator replaces no pod while one has no address.
+/// What else is to be said of a pod in trouble that is of former settings: the operator replaces no pod while one has
+/// no address.
 fn stuck(observed: &Observed, pod: Option<&Pod>) -> String {
     let set = observed.stateful_set.as_ref();
     match pod.filter(|pod| is_outdated(set, Some(pod))) {

@@ -8,8 +8,8 @@ use super::Observed;
 use super::credentials::Credentials;
 use super::edits::{Delegate, Edits};
 use super::members::Members;
-use crate::build::postgresql::Cluster;
 use crate::facts::seconds_since;
+use crate::valid::Cluster;
 
 /// A server that was added has this time to start before it is called missing.
 const START_SECONDS: i64 = 120;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Decision;
 use crate::quantity::bytes;
+use crate::quote::quoted;
 use crate::{Invalid, engine, parameters};
 
 /// Settings that Patroni decides about, besides those that belong to the operator of any server.
@@ -49,7 +50,9 @@ pub fn parameters(spec: &HAClusterSpec, memory: i128) -> Decision<BTreeMap<Strin
         let Some(asked) = asked else { continue };
         if bytes(&in_kubernetes_units(asked)).is_none_or(|size| size > memory) {
             return refuse(format!(
-                "spec.{field}: {asked} is more than the memory of a server, {}Mi (spec.resources.limits.memory). Lower it, or raise the memory limit.",
+                "spec.{field}: {} is more than the memory of a server, {}Mi (spec.resources.limits.memory). Lower it, \
+                    or raise the memory limit.",
+                quoted(asked),
                 memory >> 20
             ));
         }
@@ -85,7 +88,8 @@ pub fn harm(settings: &[OperatorConfiguration], replicas: i32) -> Option<String>
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (namespace, name) = (text(&found.metadata.namespace), text(&found.metadata.name));
         Some(format!(
-            "The Zalando operator's setting {field} does harm: {why}. Change it in the OperatorConfiguration {namespace}/{name} and restart that operator."
+            "The Zalando operator's setting {field} does harm: {why}. Change it in the OperatorConfiguration \
+                {namespace}/{name} and restart that operator."
         ))
     })
 }
@@ -126,7 +130,8 @@ fn harmful(all: &Value, replicas: i32) -> Option<(&'static str, String)> {
         (
             "kubernetes.persistent_volume_claim_retention_policy.when_scaled",
             (kubernetes["persistent_volume_claim_retention_policy"]["when_scaled"] == json!("delete")).then(|| {
-                "volumes go with their pods, so that the servers of a cluster which is deleted with deletionPolicy Retain go on running".to_owned()
+                "volumes go with their pods, so that the servers of a cluster which is deleted with deletionPolicy \
+                    Retain go on running".to_owned()
             }),
         ),
         (

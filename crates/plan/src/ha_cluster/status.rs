@@ -1,45 +1,36 @@
 //! What the user reads: conditions, phase, and the fields of the status, as a function of what was observed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use api::condition::{
-    AVAILABLE, DELEGATED, READY, RECONCILING, STALLED, STORAGE_READY, Statement, conditions, find,
-    has, reason, state,
-};
+use api::condition::{AVAILABLE, PlannedCondition, READY, Truth, has, reason, state};
 use api::external::zalando::replica_service;
 use api::ha_cluster::{Failover, HAClusterEndpoints, HAClusterPhase as Phase};
 use api::instance::{Binding, StorageStatus};
+use api::reported::Reported;
 use api::{HACluster, HAClusterStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Observed;
+use super::conditions::{Incomplete, address, delegated, is_idle, primary, ready, stalled};
 use super::credentials::Credentials;
 use super::edits::{Delegate, Edits};
 use super::members::{self, Members, acquired_at, members, synchronous};
 use super::progress::progress;
-use super::statements::{Incomplete, address, delegated, is_idle, primary, ready, stalled};
 use super::storage::{claims, class_name, smallest, storage};
-use crate::build::postgresql::Cluster;
-use crate::{Invalid, Notice};
+use crate::report::refused;
+use crate::step::{Standing, Step, Tone};
+use crate::valid::Cluster;
+use crate::{Invalid, PlannedEvent};
 
-/// A status, and when to look again at things that are not watched.
-pub struct Verdict {
-    /// The whole status.
-    pub status: HAClusterStatus,
-    /// `None`: only when something changes.
-    pub recheck: Option<Duration>,
-}
+/// What is said, and the fields of the status.
+pub type Verdict = (Step, HAClusterStatus);
 
 /// While something is under way whose failure only Events tell.
 const SOON: Duration = Duration::from_secs(3);
 /// While something is wrong that may be cured elsewhere.
 const LATER: Duration = Duration::from_secs(15);
-
-/// The status as it was written last.
-pub fn before(cr: &HACluster) -> HAClusterStatus {
-    cr.status.clone().unwrap_or_default()
-}
 
 /// Whether the cluster has served before: only then has the status a capacity.
 pub fn has_served(cr: &HACluster) -> bool {
@@ -52,7 +43,7 @@ pub fn has_served(cr: &HACluster) -> bool {
 
 /// Whether the cluster has not been whole yet.
 fn is_starting(cr: &HACluster) -> bool {
-    !has_served(cr) || before(cr).phase == Some(Phase::Provisioning)
+    !has_served(cr) || cr.last_status().phase == Some(Phase::Provisioning)
 }
 
 /// The status of a cluster whose spec can be carried out.
@@ -85,7 +76,7 @@ pub fn valid(
         None => Incomplete::Degraded,
     };
     let synchronous = synchronous(&observed.patroni);
-    let mut statements = vec![
+    let mut planned = vec![
         ready(
             cluster,
             members,
@@ -99,11 +90,11 @@ pub fn valid(
     let shown = available || has_served(cr);
     let claims = claims(cluster, observed);
     if shown {
-        statements.push(storage(cluster, &claims));
+        planned.push(storage(cluster, &claims));
     }
-    let is_ready = statements[0].status == "True";
+    let is_ready = planned[0].status == Truth::True;
     let progress = progress.filter(|_| is_ready || !is_starting(cr));
-    let stalled = stalled(members, &statements, delegate);
+    let stalled = stalled(members, &planned, delegate);
     let phase = match (is_ready, shown) {
         _ if available && progress.is_some() && stalled.is_none() => Phase::Updating,
         (true, _) => Phase::Running,
@@ -112,12 +103,8 @@ pub fn valid(
         (false, false) if stalled.is_some() => Phase::Failed,
         (false, false) => Phase::Provisioning,
     };
-    let recheck = [
-        edits.recheck,
-        lock_rest(members, observed, now),
-        look_again(stalled.is_some(), phase),
-    ];
-    statements.extend(besides(&statements[0], stalled, progress));
+    let again = requeue(stalled.is_some(), phase);
+    let standing = standing(&planned[0], stalled, progress);
     let status = HAClusterStatus {
         phase: Some(phase),
         version: Some(cluster.version.clone()),
@@ -130,35 +117,33 @@ pub fn valid(
         }),
         storage: Some(StorageStatus {
             requested: cr.spec.storage.size.clone(),
-            capacity: smallest(&claims)
-                .filter(|_| shown)
-                .or_else(|| before(cr).storage.and_then(|storage| storage.capacity)),
+            capacity: smallest(&claims).filter(|_| shown).or_else(|| {
+                cr.last_status()
+                    .storage
+                    .and_then(|storage| storage.capacity)
+            }),
             class_name: class_name(cluster, observed),
         }),
-        ..finish(cr, observed, members, available, &statements, now)
+        ..finish(cr, observed, members, available, now)
     };
-    Verdict {
-        status,
-        recheck: recheck.into_iter().flatten().min(),
-    }
+    let step = Step::says(planned, standing)
+        .again(edits.requeue)
+        .again(lock_rest(members, observed, now))
+        .again(again);
+    (step, status)
 }
 
-/// What is said besides: that it takes a person, or goes on by itself; nothing when all is well.
-fn besides(
-    ready: &Statement,
-    stalled: Option<(&'static str, String)>,
+/// Whether it takes a person, or goes on by itself.
+fn standing(
+    ready: &PlannedCondition,
+    stalled: Option<(Cow<'static, str>, String)>,
     progress: Option<(&'static str, String)>,
-) -> Option<Statement> {
+) -> Standing {
     match (stalled, progress) {
-        (Some((why, message)), _) => Some(state(STALLED, "True", why, message)),
-        (None, Some((why, message))) => Some(state(RECONCILING, "True", why, message)),
-        (None, None) if ready.status == "True" => None,
-        (None, None) => Some(state(
-            RECONCILING,
-            "True",
-            ready.reason,
-            ready.message.clone(),
-        )),
+        (Some((why, message)), _) => Standing::blocked(why, message),
+        (None, Some((why, message))) => Standing::under_way(why, message),
+        (None, None) if ready.status == Truth::True => Standing::AtRest,
+        (None, None) => Standing::under_way(ready.reason.clone(), ready.message.clone()),
     }
 }
 
@@ -171,7 +156,7 @@ fn lock_rest(members: &Members<'_>, observed: &Observed, now: &Time) -> Option<D
 }
 
 /// When to look again at what is not watched.
-fn look_again(is_stalled: bool, phase: Phase) -> Option<Duration> {
+fn requeue(is_stalled: bool, phase: Phase) -> Option<Duration> {
     match (is_stalled, phase) {
         (true, _) => Some(LATER),
         (false, Phase::Running) => None,
@@ -185,7 +170,7 @@ pub fn invalid(cr: &HACluster, observed: &Observed, invalid: &Invalid, now: &Tim
     let members = members(observed, name, cr.spec.replicas, now);
     let available = members.primary.is_some() && has_served(cr);
     let (why, message) = (invalid.reason, invalid.message.clone());
-    let waiting = why == reason::WAITING_FOR_DELETION;
+    let waiting = invalid.goes_on();
     let phase = match (available, has_served(cr)) {
         (true, _) if members.missing.is_empty() => Phase::Running,
         (true, _) => Phase::Degraded,
@@ -196,58 +181,54 @@ pub fn invalid(cr: &HACluster, observed: &Observed, invalid: &Invalid, now: &Tim
     let ready = if phase == Phase::Running {
         state(
             READY,
-            "True",
+            Truth::True,
             reason::RUNNING,
             "All servers serve; the last change of the spec is not carried out.",
         )
     } else {
-        state(READY, "False", why, message.clone())
+        state(READY, Truth::False, why, message.clone())
     };
     let primary = match available {
         true => state(
             AVAILABLE,
-            "True",
+            Truth::True,
             reason::PRIMARY_SERVES,
             "A primary accepts connections.",
         ),
-        false => state(AVAILABLE, "False", why, message.clone()),
+        false => state(AVAILABLE, Truth::False, why, message.clone()),
     };
-    let mut statements = vec![ready, primary];
-    if why == reason::POSTGRES_OPERATOR_MISSING {
-        statements.push(state(DELEGATED, "False", why, message.clone()));
-    }
-    let besides = if waiting { RECONCILING } else { STALLED };
-    statements.push(state(besides, "True", why, message));
+    let mut says = vec![ready, primary];
+    says.extend(
+        invalid
+            .on
+            .map(|type_| state(type_, Truth::False, why, message.clone())),
+    );
     let status = HAClusterStatus {
         phase: Some(phase),
-        ..finish(cr, observed, &members, available, &statements, now)
+        ..finish(cr, observed, &members, available, now)
     };
-    let recheck = match (waiting, invalid.recheck) {
-        (true, _) => Some(SOON),
-        (false, true) => Some(LATER),
-        (false, false) => None,
-    };
-    Verdict { status, recheck }
+    let step = Step::says(says, invalid.into()).again(invalid.requeue(LATER));
+    (step, status)
 }
 
 /// The status of a resource that is being deleted.
-pub fn leaving(
+pub fn deleting(
     cr: &HACluster,
     observed: &Observed,
-    why: &'static str,
-    message: &str,
+    (why, message): (&'static str, &str),
+    tone: Tone,
     now: &Time,
-) -> HAClusterStatus {
+) -> Verdict {
     let name = cr.metadata.name.as_deref().unwrap_or_default();
     let members = members(observed, name, cr.spec.replicas, now);
-    let mut statements = vec![state(READY, "False", why, message)];
-    if why == reason::DELETION_BLOCKED {
-        statements.push(state(STALLED, "True", why, message));
-    }
-    HAClusterStatus {
+    let status = HAClusterStatus {
         phase: Some(Phase::Deleting),
-        ..finish(cr, observed, &members, false, &statements, now)
-    }
+        ..finish(cr, observed, &members, false, now)
+    };
+    (
+        Step::told(state(READY, Truth::False, why, message), tone),
+        status,
+    )
 }
 
 /// The status when a write was refused: what is true of the servers stays, and the refusal is said.
@@ -257,35 +238,14 @@ pub fn failed(
     error: &str,
     now: &Time,
 ) -> HAClusterStatus {
-    let message = format!(
-        "The API server refused a write: {error}. It is tried again; `kubectl describe` of the object and the operator's log show more."
-    );
-    let ready = has(&planned.conditions, READY, "True");
-    let mut statements = vec![state(
-        STALLED,
-        "True",
-        reason::APPLY_FAILED,
-        message.clone(),
-    )];
-    if !ready {
-        statements.insert(0, state(READY, "False", reason::APPLY_FAILED, message));
-    }
-    let said = |type_: &str| type_ == STALLED || type_ == RECONCILING || type_ == READY && !ready;
-    let kept = planned
-        .conditions
-        .iter()
-        .filter(|condition| !said(&condition.type_));
-    let generation = cr.metadata.generation.unwrap_or_default();
-    let added = conditions(&before(cr).conditions, &statements, generation, now);
-    let conditions: Vec<Condition> = kept.cloned().chain(added).collect();
+    let ready = has(&planned.conditions, READY, Truth::True);
     HAClusterStatus {
-        conditions,
         phase: match (ready, has_served(cr)) {
             (true, _) => planned.phase,
             (false, true) => Some(Phase::Degraded),
             (false, false) => Some(Phase::Failed),
         },
-        ..planned.clone()
+        ..refused(cr, planned, error, now)
     }
 }
 
@@ -294,16 +254,12 @@ fn finish(
     observed: &Observed,
     members: &Members<'_>,
     available: bool,
-    statements: &[Statement],
     now: &Time,
 ) -> HAClusterStatus {
-    let before = before(cr);
-    let generation = cr.metadata.generation.unwrap_or_default();
+    let before = cr.last_status();
     let primary = members.primary.filter(|_| available).map(str::to_owned);
     let asked = cr.spec.replicas;
     HAClusterStatus {
-        observed_generation: Some(generation),
-        conditions: conditions(&before.conditions, statements, generation, now),
         replicas: Some(asked),
         ready_replicas: Some(members.serving),
         ready: Some(format!("{}/{asked}", members.serving)),
@@ -330,45 +286,17 @@ fn failover(
     (from != to).then_some(Failover { at, from, to })
 }
 
-/// An Event for each condition whose reason is a new one, and for a change of the primary.
-pub fn notices(cr: &HACluster, status: &HAClusterStatus) -> Vec<Notice> {
-    let old = before(cr);
-    let mut notices: Vec<Notice> = Vec::new();
-    if let Some(failover) = status
-        .last_failover
-        .as_ref()
-        .filter(|new| old.last_failover.as_ref() != Some(*new))
-    {
-        notices.push(Notice {
-            warning: false,
-            reason: reason::FAILED_OVER.to_owned(),
-            message: format!(
-                "The primary is {} now; it was {}.",
-                failover.to, failover.from
-            ),
-        });
-    }
-    for condition in &status.conditions {
-        let known = find(&old.conditions, &condition.type_);
-        let told = known.is_some_and(|known| known.reason == condition.reason)
-            || notices
-                .iter()
-                .any(|notice| notice.reason == condition.reason);
-        let stalled = |reason: &str| {
-            find(&status.conditions, STALLED).is_some_and(|stalled| stalled.reason == reason)
-        };
-        let bad = [
-            reason::NO_PRIMARY,
-            reason::REPLICAS_MISSING,
-            reason::HARMFUL_SETTING,
-        ];
-        if !told && condition.type_ != AVAILABLE && condition.type_ != STORAGE_READY {
-            notices.push(Notice {
-                warning: stalled(&condition.reason) || bad.contains(&condition.reason.as_str()),
-                reason: condition.reason.clone(),
-                message: condition.message.clone(),
-            });
-        }
-    }
-    notices
+/// The Event about a change of the primary.
+pub fn failed_over(cr: &HACluster, status: &HAClusterStatus) -> Option<PlannedEvent> {
+    let old = cr.last_status().last_failover;
+    let new = status.last_failover.as_ref();
+    let failover = new.filter(|new| old.as_ref() != Some(*new))?;
+    Some(PlannedEvent {
+        warning: false,
+        reason: reason::FAILED_OVER.to_owned(),
+        message: format!(
+            "The primary is {} now; it was {}.",
+            failover.to, failover.from
+        ),
+    })
 }

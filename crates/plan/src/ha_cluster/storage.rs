@@ -1,14 +1,14 @@
 //! The volumes of the servers that were asked for.
 
-use api::condition::{STORAGE_READY, Statement, reason, state};
+use api::condition::{PlannedCondition, STORAGE_READY, Truth, reason, state};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Observed;
-use crate::build::postgresql::Cluster;
 use crate::facts::{capacity, is_bound};
-use crate::instance::Class;
 use crate::quantity::{bytes, thousandths};
+use crate::storage_class::StorageClass;
+use crate::valid::Cluster;
 
 /// The claims of the servers that were asked for.
 pub fn claims<'a>(cluster: &Cluster<'_>, observed: &'a Observed) -> Vec<&'a PersistentVolumeClaim> {
@@ -34,9 +34,9 @@ pub fn smallest(claims: &[&PersistentVolumeClaim]) -> Option<Quantity> {
 }
 
 /// StorageReady: all volumes are as large as asked.
-pub fn storage(cluster: &Cluster<'_>, claims: &[&PersistentVolumeClaim]) -> Statement {
+pub fn storage(cluster: &Cluster<'_>, claims: &[&PersistentVolumeClaim]) -> PlannedCondition {
     let asked = &cluster.cr.spec.storage.size.0;
-    let not = |why, message: String| state(STORAGE_READY, "False", why, message);
+    let not = |why, message: String| state(STORAGE_READY, Truth::False, why, message);
     let name = |claim: &PersistentVolumeClaim| claim.metadata.name.clone().unwrap_or_default();
     if let Some(unbound) = claims.iter().find(|claim| !is_bound(claim)) {
         return not(
@@ -58,7 +58,7 @@ pub fn storage(cluster: &Cluster<'_>, claims: &[&PersistentVolumeClaim]) -> Stat
         ),
         None => state(
             STORAGE_READY,
-            "True",
+            Truth::True,
             reason::BOUND,
             "All volumes are as large as asked.",
         ),
@@ -72,7 +72,7 @@ pub fn class_name(cluster: &Cluster<'_>, observed: &Observed) -> Option<String> 
     of_claim
         .or_else(|| cluster.cr.spec.storage.class_name.clone())
         .or_else(|| match &observed.storage_class {
-            Class::Found { name, .. } => Some(name.clone()),
-            Class::Missing | Class::Unread => None,
+            StorageClass::Found { name, .. } => Some(name.clone()),
+            StorageClass::Missing | StorageClass::Unread => None,
         })
 }

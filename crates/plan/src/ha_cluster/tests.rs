@@ -2,9 +2,9 @@
 
 mod creation;
 mod delegate;
+mod deletion;
 mod edits;
 mod law;
-mod leaving;
 mod refusals;
 mod status;
-mod world;
+pub(crate) mod world;

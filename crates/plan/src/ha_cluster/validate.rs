@@ -1,17 +1,20 @@
 //! What admission cannot see: the installed operator, objects of the same name, retained data, storage classes.
 
-use api::condition::reason;
+use api::condition::{DELEGATED, reason};
 use api::external::zalando::{Postgresql, secret};
 use api::names::default_database;
 use api::{Engine, HACluster};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
-use super::{Decision, Observed, Served, is_ours, settings, status};
-use crate::build::postgresql::Cluster;
+use super::{Decision, Observed, Served, settings, status};
+use crate::child::Owner;
 use crate::facts::grows;
-use crate::instance::Class;
+use crate::names::{self, Named};
 use crate::quantity::{bytes, thousandths};
+use crate::quote::{SAID, cut, quoted};
+use crate::storage_class::StorageClass;
+use crate::valid::Cluster;
 use crate::{Invalid, engine, resources};
 
 /// Memory limit of each server when the spec has none; Patroni takes a part of it.
@@ -23,14 +26,21 @@ const CPU: &str = "2";
 pub fn cluster<'a>(cr: &'a HACluster, observed: &Observed) -> Decision<Cluster<'a>> {
     let spec = &cr.spec;
     let name = cr.metadata.name.as_deref().unwrap_or_default();
+    let secret = spec.credentials_secret.as_ref();
+    let named = secret.map(|secret| secret.name.as_str());
+    names::check("spec.credentialsSecret.name", named, Named::Object)?;
+    let named = spec.storage.class_name.as_deref();
+    names::check("spec.storage.className", named, Named::Object)?;
     let Served::Versions(served) = &observed.served else {
         return Err(Invalid::surroundings(
             reason::POSTGRES_OPERATOR_MISSING,
-            "The Zalando Postgres operator is not installed: there is no CustomResourceDefinition postgresqls.acid.zalan.do. Install it, as the README's section on high availability says; this goes on by itself then.",
-        ));
+            "The Zalando Postgres operator is not installed: there is no CustomResourceDefinition \
+                postgresqls.acid.zalan.do. Install it, as docs/high-availability.md says; this goes on by itself then.",
+        )
+        .on(DELEGATED));
     };
     match &observed.postgresql {
-        Some(postgresql) => delegated(name, postgresql)?,
+        Some(postgresql) => delegated(cr, name, postgresql)?,
         None => nothing_in_the_way(cr, name, observed)?,
     }
     secrets(cr, name, observed)?;
@@ -85,7 +95,11 @@ fn version(cr: &HACluster, observed: &Observed, served: &[String]) -> Decision<S
             Some(asked) => Err(Invalid::spec(
                 reason::MAJOR_VERSION_CHANGE,
                 format!(
-                    "spec.version: the data is PostgreSQL {found}, and a move to {asked} cannot be made in place. Set it back to {found}; to move, create another cluster and copy the data."
+                    "spec.version: the data is PostgreSQL {}, and a move to {} cannot be made in place. Set it back to \
+                        {}; to move, create another cluster and copy the data.",
+                    quoted(found),
+                    quoted(asked),
+                    quoted(found)
                 ),
             )),
         };
@@ -104,8 +118,10 @@ fn version(cr: &HACluster, observed: &Observed, served: &[String]) -> Decision<S
         Some(version) => Err(Invalid::surroundings(
             reason::UNKNOWN_VERSION,
             format!(
-                "spec.version: the installed Zalando operator does not serve PostgreSQL {version}. It serves {}; choose one of these, or install another version of that operator.",
-                served.join(", ")
+                "spec.version: the installed Zalando operator does not serve PostgreSQL {}. It serves {}; choose one \
+                    of these, or install another version of that operator.",
+                quoted(version),
+                cut(&served.join(", "), SAID)
             ),
         )),
         None => Err(Invalid::spec(
@@ -119,23 +135,30 @@ fn taken(kind: &str, name: &str) -> Invalid {
     Invalid::surroundings(
         reason::NAME_TAKEN,
         format!(
-            "There is a {kind} {name} that does not belong to this cluster. Rename or delete it, or create the cluster under another name."
+            "There is a {kind} {} that does not belong to this cluster. Rename or delete it, or create the cluster \
+                under another name.",
+            quoted(name)
         ),
     )
 }
 
+/// What is being deleted is looked at again so much later.
+const GOING_SECONDS: u64 = 3;
+
 fn going(name: &str) -> Invalid {
-    Invalid::surroundings(
+    Invalid::wait(
         reason::WAITING_FOR_DELETION,
         format!(
-            "The postgresql {name} was deleted, and what belongs to it is still being deleted. This goes on by itself when it is gone."
+            "The postgresql {name} was deleted, and what belongs to it is still being deleted. This goes on by itself \
+                when it is gone."
         ),
+        GOING_SECONDS,
     )
 }
 
 /// The `postgresql` is this cluster's, and stays.
-fn delegated(name: &str, postgresql: &Postgresql) -> Decision<()> {
-    if !is_ours(&postgresql.metadata, name) {
+fn delegated(cr: &HACluster, name: &str, postgresql: &Postgresql) -> Decision<()> {
+    if !is_free(cr, &postgresql.metadata, None) {
         return Err(taken("postgresql", name));
     }
     if postgresql.metadata.deletion_timestamp.is_some() {
@@ -144,15 +167,18 @@ fn delegated(name: &str, postgresql: &Postgresql) -> Decision<()> {
     Ok(())
 }
 
-/// Without a `postgresql`, whatever has a name of the cluster is a stranger's; or somebody has deleted the `postgresql` of a
-/// cluster that served, and then an empty database in its place would look as if all were well.
+/// Without a `postgresql`, whatever has a name of the cluster is a conflict's; or somebody has deleted the `postgresql`
+/// of a cluster that served, and then an empty database in its place would look as if all were well.
 fn nothing_in_the_way(cr: &HACluster, name: &str, observed: &Observed) -> Decision<()> {
     let set = observed.stateful_set.as_ref();
     let set = set.map(|set| ("StatefulSet", &set.metadata));
     let others = observed.others.iter();
     let others = others.map(|(kind, metadata)| (kind.api().1, metadata));
     let claims = &observed.claims;
-    if !status::has_served(cr) {
+    // That it served says its status, which more people may write than Secrets; its binding says it, too.
+    let binding = observed.binding.as_ref().map(|secret| &secret.metadata);
+    let known = binding.is_some_and(|metadata| Owner::cluster(cr).accepted(metadata));
+    if !status::has_served(cr) || !known {
         let claims = claims
             .iter()
             .map(|claim| ("PersistentVolumeClaim", &claim.metadata));
@@ -169,22 +195,33 @@ fn nothing_in_the_way(cr: &HACluster, name: &str, observed: &Observed) -> Decisi
         return Err(Invalid::spec(
             reason::VOLUME_LOST,
             format!(
-                "The postgresql {name} was deleted, and the data with it: no PersistentVolumeClaim is left. To start with an empty database, delete this resource and apply it again."
+                "The postgresql {name} was deleted, and the data with it: no PersistentVolumeClaim is left. To start \
+                    with an empty database, delete this resource and apply it again."
             ),
         ));
     }
     Ok(())
 }
 
+/// Whether an object was made for this cluster or for a former one of its name, and belongs to nobody else. With its
+/// setting enable_owner_references, the Zalando operator makes our `postgresql` the owner of what belongs to it.
+fn is_free(cr: &HACluster, metadata: &ObjectMeta, postgresql: Option<&Postgresql>) -> bool {
+    let owner = Owner::cluster(cr);
+    let uid = postgresql.and_then(|postgresql| postgresql.metadata.uid.as_deref());
+    let mut owners = metadata.owner_references.iter().flatten();
+    let ours = |found: &OwnerReference| found.uid == owner.uid() || Some(found.uid.as_str()) == uid;
+    owner.is_namesakes(metadata) && owners.all(ours)
+}
+
 /// The Secrets that are to be made are not somebody else's.
 fn secrets(cr: &HACluster, name: &str, observed: &Observed) -> Decision<()> {
     let user = secret(&cr.spec.username, name);
     let found = [(name, &observed.binding), (user.as_str(), &observed.user)];
-    let stranger = found.into_iter().find(|(_, secret)| {
+    let conflict = found.into_iter().find(|(_, secret)| {
         let metadata = secret.as_ref().map(|secret| &secret.metadata);
-        metadata.is_some_and(|metadata| !is_ours(metadata, name))
+        metadata.is_some_and(|metadata| !is_free(cr, metadata, observed.postgresql.as_ref()))
     });
-    stranger.map_or(Ok(()), |(secret, _)| Err(taken("Secret", secret)))
+    conflict.map_or(Ok(()), |(secret, _)| Err(taken("Secret", secret)))
 }
 
 /// The `postgresql` says whose data there is.
@@ -215,7 +252,7 @@ fn same_as_retained(cluster: &Cluster<'_>, found: &Value) -> Decision<()> {
         if value.is_empty() {
             "(none)".to_owned()
         } else {
-            value.to_owned()
+            quoted(value).into_owned()
         }
     };
     if let Some((field, found, asked)) = fields.into_iter().find(|(_, found, asked)| found != asked)
@@ -224,7 +261,8 @@ fn same_as_retained(cluster: &Cluster<'_>, found: &Value) -> Decision<()> {
         return Err(Invalid::surroundings(
             reason::RETAINED_DATA_MISMATCH,
             format!(
-                "{field} is {asked}, but the data of the postgresql {} was made with {found}. Create the cluster with {field}: {found}, or under another name.",
+                "{field} is {asked}, but the data of the postgresql {} was made with {found}. Create the cluster with \
+                    {field}: {found}, or under another name.",
                 cluster.name
             ),
         ));
@@ -234,8 +272,10 @@ fn same_as_retained(cluster: &Cluster<'_>, found: &Value) -> Decision<()> {
         return Err(Invalid::spec(
             reason::STORAGE_SHRINKS,
             format!(
-                "spec.storage.size is {}, but the volumes have {size}, and a volume does not shrink. Set it to {size} or more.",
-                spec.storage.size.0
+                "spec.storage.size is {}, but the volumes have {}, and a volume does not shrink. Set it to {} or more.",
+                quoted(&spec.storage.size.0),
+                quoted(&size),
+                quoted(&size)
             ),
         ));
     }
@@ -246,21 +286,25 @@ fn same_as_retained(cluster: &Cluster<'_>, found: &Value) -> Decision<()> {
 fn class(cluster: &Cluster<'_>, observed: &Observed) -> Decision<()> {
     let storage = &cluster.cr.spec.storage;
     let (why, message) = match &observed.storage_class {
-        Class::Missing => (
+        StorageClass::Missing => (
             reason::STORAGE_CLASS_NOT_FOUND,
             match &storage.class_name {
-                Some(name) => format!("spec.storage.className: there is no StorageClass {name}. Create it, or create the cluster with another one; `kubectl get storageclass` lists them."),
-                None => "The cluster has no default StorageClass. Mark one as default, or create the cluster with spec.storage.className.".to_owned(),
+                Some(name) => format!("spec.storage.className: there is no StorageClass {}. Create it, or create the \
+                    cluster with another one; `kubectl get storageclass` lists them.", quoted(name)),
+                None => "The cluster has no default StorageClass. Mark one as default, or create the cluster with \
+                    spec.storage.className.".to_owned(),
             },
         ),
-        Class::Found {
+        StorageClass::Found {
             name,
             can_grow: false,
             ..
         } if observed.claims.iter().any(|claim| grows(&storage.size, claim)) => (
             reason::STORAGE_CLASS_CANNOT_GROW,
             format!(
-                "spec.storage.size: the class {name} does not allow volumes to grow. Let it (allowVolumeExpansion: true); the spec's size cannot be taken back."
+                "spec.storage.size: the class {} does not allow volumes to grow. Let it (allowVolumeExpansion: true); \
+                    the spec's size cannot be taken back.",
+                quoted(name)
             ),
         ),
         _ => return Ok(()),

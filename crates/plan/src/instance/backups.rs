@@ -1,5 +1,5 @@
-//! An instance's backups: the schedule that makes them, the retention that deletes them, the hold of an Offline one, and what
-//! the user reads of all that.
+//! An instance's backups: the schedule that makes them, the retention that deletes them, the hold of an Offline one,
+//! and what the user reads of all that.
 
 mod retention;
 
@@ -7,22 +7,24 @@ use std::time::Duration;
 
 use api::backup::BackupPhase;
 use api::condition::{
-    BACKUP_HEALTHY, STALLED, Statement, VERIFIED, conditions, find, has, reason, state,
+    BACKUP_HEALTHY, PlannedCondition, STALLED, Truth, VERIFIED, has, reason, state,
 };
 use api::instance::{Backup, LastBackup};
 use api::names::{
     ANNOTATION_HOLD, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_SCHEDULED, MANAGED_BY, scheduled_backup,
 };
+use api::reported::Reported;
 use api::{DatabaseBackup, DatabaseInstance, DatabaseInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use super::conditions::{before, has_served};
 use super::{Decision, Observed};
-use crate::backup::{conditions_of, is_finished, is_good, is_sound, wants_server_down};
 use crate::build::stateful_set::Hold;
 use crate::engine;
+use crate::reading::backup::{is_finished, is_good, is_sound, wants_server_down};
+use crate::reading::instance::has_served;
 use crate::schedule::{Field, Schedule};
+use crate::step::{Standing, Step};
 use crate::{Invalid, Kind, Object, Write};
 use retention::{is_scheduled, over};
 
@@ -36,17 +38,22 @@ pub struct Backups {
     pub writes: Vec<Write>,
     /// Why the schedule cannot be carried out.
     pub invalid: Option<Invalid>,
-    statement: Option<Statement>,
+    planned: Option<PlannedCondition>,
     /// The run that status.nextBackup tells: one that is due stays there until its backup was seen.
     next: Option<Time>,
     /// When there is something to do without an event.
     wake: Option<Time>,
-    /// Whether a restore uses one whose time is over.
-    held_back: bool,
+    /// Whether a restore uses one whose time is over, or something has the name of one that is to be made.
+    is_blocked: bool,
+    /// Whether there are more whose time is over than go in one pass.
+    more_to_go: bool,
 }
 
-/// How soon it is noticed that a restore needs its backup no more.
-const IN_USE_RECHECK: Duration = Duration::from_secs(60);
+/// How soon it is noticed that a restore needs its backup no more, or a name is free.
+const BLOCKED_REQUEUE: Duration = Duration::from_secs(60);
+
+/// When the next of many that are to go are deleted.
+const MORE_TO_GO: Duration = Duration::from_secs(5);
 
 /// Decides about the backups of an instance that is not being deleted.
 pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
@@ -54,20 +61,18 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
         hold: hold(cr, observed, now),
         writes: Vec::new(),
         invalid: None,
-        statement: None,
+        planned: None,
         next: None,
         wake: None,
-        held_back: !observed.backups_in_use.is_empty(),
+        is_blocked: !observed.backups_in_use.is_empty(),
+        more_to_go: false,
     };
     let schedule = match schedule(cr) {
         Ok(schedule) => schedule,
         Err(invalid) => {
-            backups.statement = Some(state(
-                BACKUP_HEALTHY,
-                "False",
-                invalid.reason,
-                invalid.message.clone(),
-            ));
+            let message = invalid.message.clone();
+            let unhealthy = state(BACKUP_HEALTHY, Truth::False, invalid.reason, message);
+            backups.planned = Some(unhealthy.warning());
             backups.invalid = Some(invalid);
             return backups;
         }
@@ -75,27 +80,30 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
     if let (Some(schedule), Some(spec)) = (&schedule, &cr.spec.backup) {
         backups.wake = schedule.next_after(now.0).map(Time);
         backups.next = backups.wake.clone();
-        backups.statement = Some(health(observed, backups.wake.as_ref()));
-        if let Some(run) = due(cr, schedule, now) {
-            let name = scheduled_backup(
-                cr.metadata.name.as_deref().unwrap_or_default(),
-                &run.0.strftime("%Y%m%d-%H%M").to_string(),
-            );
-            let there = observed
-                .backups
-                .iter()
-                .any(|backup| backup.metadata.name.as_deref() == Some(&name));
+        backups.planned = Some(health(observed, backups.wake.as_ref()));
+        if let Some(name) = due(cr, schedule, now) {
+            let mut named = observed.backups.iter();
+            let there = named.any(|backup| backup.metadata.name.as_deref() == Some(&name));
             if !there {
-                backups
-                    .writes
-                    .push(Write::Create(scheduled(cr, spec, &name)));
-                backups.next = before(cr).next_backup;
+                backups.next = cr.last_status().next_backup;
+            }
+            if observed.has_others_backup(&name) {
+                let message = format!(
+                    "There is a DatabaseBackup {name} of another instance, and the scheduled one would have this name. \
+                        Delete it; else the run is left out when the next one is due."
+                );
+                let taken = state(BACKUP_HEALTHY, Truth::False, reason::NAME_TAKEN, message);
+                backups.planned = Some(taken.warning());
+                backups.is_blocked = true;
+            } else if !there {
+                let run = scheduled(cr, spec, &name);
+                backups.writes.push(Write::Create(run));
             }
         }
     }
-    backups
-        .writes
-        .extend(over(cr, &observed.backups, &observed.backups_in_use, now));
+    let (gone, more) = over(cr, observed, now);
+    backups.writes.extend(gone);
+    backups.more_to_go = more;
     backups
 }
 
@@ -121,17 +129,24 @@ pub fn schedule(cr: &DatabaseInstance) -> Decision<Option<Schedule>> {
         })
 }
 
-/// The run that is due: the latest one since status.nextBackup, for any number of them. A schedule that has just been changed
-/// owes only what it would have run itself.
-fn due(cr: &DatabaseInstance, schedule: &Schedule, now: &Time) -> Option<Time> {
-    let planned = before(cr).next_backup?;
+/// The name of the backup that is due by the schedule.
+pub fn due_name(cr: &DatabaseInstance, now: &Time) -> Option<String> {
+    due(cr, schedule(cr).ok()?.as_ref()?, now)
+}
+
+/// The backup of the run that is due: the latest one since status.nextBackup, for any number of them. A schedule that
+/// has just been changed owes only what it would have run itself.
+fn due(cr: &DatabaseInstance, schedule: &Schedule, now: &Time) -> Option<String> {
+    let planned = cr.last_status().next_backup?;
     if planned.0 > now.0 || !has_served(cr) || !schedule.matches(planned.0) {
         return None;
     }
     let run = schedule
         .latest_at_or_before(now.0, planned.0)
         .unwrap_or(planned.0);
-    Some(Time(run))
+    let name = cr.metadata.name.as_deref().unwrap_or_default();
+    let time = run.strftime("%Y%m%d-%H%M").to_string();
+    Some(scheduled_backup(name, &time))
 }
 
 fn scheduled(cr: &DatabaseInstance, spec: &Backup, name: &str) -> Object {
@@ -187,8 +202,8 @@ pub fn holder<'a>(
     })
 }
 
-/// The hold for that backup. It has its time from when its turn comes, which may be long after the backup began; the template
-/// remembers.
+/// The hold for that backup. It has its time from when its turn comes, which may be long after the backup began; the
+/// template remembers.
 fn hold(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Option<Hold> {
     let backup = holder(cr, &observed.backups)?;
     let backup_uid = backup.metadata.uid.clone()?;
@@ -214,14 +229,14 @@ fn hold(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Option<Hold> 
 }
 
 /// BackupHealthy: how the last scheduled backup went. One that is under way says nothing yet.
-fn health(observed: &Observed, next: Option<&Time>) -> Statement {
+fn health(observed: &Observed, next: Option<&Time>) -> PlannedCondition {
     let last = observed
         .backups
         .iter()
         .filter(|backup| is_scheduled(backup))
         .max_by_key(|backup| {
             (
-                is_finished(backup) || find(conditions_of(backup), STALLED).is_some(),
+                is_finished(backup) || backup.condition(STALLED).is_some(),
                 backup.metadata.creation_timestamp.as_ref().map(|at| at.0),
                 backup.metadata.name.clone(),
             )
@@ -232,15 +247,16 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
     let Some(last) = last else {
         return state(
             BACKUP_HEALTHY,
-            "True",
+            Truth::True,
             reason::BACKUPS_SUCCEED,
             format!("No scheduled backup was due yet.{next}"),
         );
     };
     let name = last.metadata.name.as_deref().unwrap_or_default();
-    let find = |type_: &str| find(conditions_of(last), type_);
+    let find = |type_: &str| last.condition(type_);
     let phase = last.status.as_ref().and_then(|status| status.phase);
-    let unhealthy = |reason, message: String| state(BACKUP_HEALTHY, "False", reason, message);
+    let unhealthy =
+        |reason, message: String| state(BACKUP_HEALTHY, Truth::False, reason, message).warning();
     match (phase, find(STALLED), find(VERIFIED)) {
         (Some(BackupPhase::Failed), Some(why), _) => unhealthy(
             reason::BACKUP_FAILED,
@@ -253,16 +269,16 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
                 why.message
             ),
         ),
-        (_, _, Some(proof)) if proof.status == "False" => unhealthy(
+        (_, _, Some(verification)) if Truth::False.is(verification) => unhealthy(
             reason::CHECK_FAILED,
             format!(
                 "The last scheduled backup, {name}, is damaged: {}",
-                proof.message
+                verification.message
             ),
         ),
         _ => state(
             BACKUP_HEALTHY,
-            "True",
+            Truth::True,
             reason::BACKUPS_SUCCEED,
             format!("The last scheduled backup is {name}.{next}"),
         ),
@@ -270,13 +286,7 @@ fn health(observed: &Observed, next: Option<&Time>) -> Statement {
 }
 
 /// Puts what is known of backups into the status.
-pub fn tell(
-    cr: &DatabaseInstance,
-    observed: &Observed,
-    backups: &Backups,
-    status: &mut DatabaseInstanceStatus,
-    now: &Time,
-) {
+pub fn tell(observed: &Observed, backups: &Backups, status: &mut DatabaseInstanceStatus) {
     let newest = |wanted: &dyn Fn(&DatabaseBackup) -> bool| {
         let found = observed
             .backups
@@ -290,28 +300,26 @@ pub fn tell(
             });
         found.max_by_key(|last| (last.taken_at.0, last.name.clone()))
     };
-    let is_proved = |backup: &DatabaseBackup| has(conditions_of(backup), VERIFIED, "True");
+    let is_verified = |backup: &DatabaseBackup| has(backup.conditions(), VERIFIED, Truth::True);
     status.last_backup = newest(&|_| true);
-    status.last_verified_backup = newest(&is_proved);
+    status.last_verified_backup = newest(&is_verified);
     status.next_backup = backups.next.clone();
-    status
-        .conditions
-        .retain(|condition| condition.type_ != BACKUP_HEALTHY);
-    let generation = cr.metadata.generation.unwrap_or_default();
-    status.conditions.extend(conditions(
-        &before(cr).conditions,
-        backups.statement.as_slice(),
-        generation,
-        now,
-    ));
+}
+
+/// What is done and said about backups.
+pub fn step(backups: &Backups, now: &Time) -> Step {
+    let step = Step::says(backups.planned.clone(), Standing::AtRest);
+    step.writing(backups.writes.clone())
+        .again(requeue(backups, now))
 }
 
 /// When the next run is due, or a backup may be free to go.
-pub fn recheck(backups: &Backups, now: &Time) -> Option<Duration> {
+fn requeue(backups: &Backups, now: &Time) -> Option<Duration> {
     let wake = backups.wake.as_ref().map(|wake| {
         let seconds = wake.0.as_second() - now.0.as_second();
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0) + 1)
     });
-    let free = backups.held_back.then_some(IN_USE_RECHECK);
-    [wake, free].into_iter().flatten().min()
+    let free = backups.is_blocked.then_some(BLOCKED_REQUEUE);
+    let more = backups.more_to_go.then_some(MORE_TO_GO);
+    [wake, free, more].into_iter().flatten().min()
 }

@@ -1,20 +1,23 @@
 //! Which children to write, in which order: Secrets before the volume, and the StatefulSet after all it mounts.
 
-use api::names::{ANNOTATION_RETRY, ANNOTATION_VERSION, LABEL_INSTANCE};
+use api::names::{ANNOTATION_RETRY, ANNOTATION_VERSION};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Serialize;
 use serde_json::json;
 
 use super::credentials::Credentials;
-use super::settings::{Outcome, Plan as SettingsPlan};
-use super::{Observed, proof};
+use super::settings::Plan as SettingsPlan;
+use super::{Observed, scripts, verification};
 use crate::build::stateful_set::{Hold, Revision, stateful_set};
-use crate::build::{
-    Subject, config_map::config_map, network_policy::network_policy, pvc, service::service,
-};
+use crate::build::{config_map::config_map, network_policy::network_policy, pvc, service::service};
+use crate::child::Owner;
 use crate::difference::{hash, in_force, is_owned_by, with_hash};
 use crate::facts;
+use crate::facts::{PREPARE, SERVER};
+use crate::storage_class::{EXCLUSIVE, StorageClass};
+use crate::task::Task;
+use crate::valid::Subject;
 use crate::{Kind, Object, Write, parameters};
 
 /// A Job that failed for no fault of the spec is made again after so many seconds.
@@ -31,7 +34,7 @@ pub fn plan(
 ) -> Vec<Write> {
     let mut writes = credentials.writes.clone();
     writes.extend(match &observed.claim {
-        None => Some(Write::Create(pvc::claim(subject))),
+        None => Some(Write::Create(pvc::claim(subject, access_mode(observed)))),
         Some(claim) => patch_claim(subject, observed, claim),
     });
     let mut config_map = config_map(subject, &settings.effective);
@@ -46,6 +49,7 @@ pub fn plan(
         hold,
     };
     writes.extend(apply(config_map, observed.config_map.as_ref()));
+    writes.extend(scripts::plan(subject, observed, now));
     writes.extend(apply(service(subject), observed.service.as_ref()));
     writes.extend(apply(
         network_policy(subject),
@@ -56,25 +60,37 @@ pub fn plan(
         let set = stateful_set(subject, &revision);
         writes.extend(apply(set, observed.stateful_set.as_ref()));
     }
-    let proof = proof::plan(subject, observed);
-    let new_jobs = [&credentials.new_job, &settings.new_job, &proof.new_job]
-        .into_iter()
-        .flatten();
+    let verification = verification::plan(subject, observed);
+    let new_jobs = [
+        &credentials.new_job,
+        &settings.new_job,
+        &verification.new_job,
+    ]
+    .into_iter()
+    .flatten();
     writes.extend(new_jobs.map(|job| Write::Create(job.clone())));
     let needed = [&credentials.job, &settings.job];
     writes.extend(observed.jobs.iter().filter_map(|job| {
         let name = job.metadata.name.clone()?;
-        let ours = job.metadata.labels.as_ref()?.get(LABEL_INSTANCE)? == subject.name;
+        let ours = Owner::instance(subject.cr).controls(&job.metadata);
         let kept = needed.iter().any(|needed| {
             needed
                 .as_ref()
-                .is_some_and(|(kept, outcome)| *kept == name && !is_spent(outcome, now))
+                .is_some_and(|(kept, task)| *kept == name && !is_spent(task, now))
         });
-        let kept = kept || proof.job.as_ref() == Some(&name);
+        let kept = kept || verification.job.as_ref() == Some(&name);
         let delete = ours && !kept && job.metadata.deletion_timestamp.is_none();
         delete.then(|| Write::delete(Kind::Job, &job.metadata))
     }));
     writes
+}
+
+/// The access mode of the claim to be made.
+fn access_mode(observed: &Observed) -> &'static str {
+    match &observed.storage_class {
+        StorageClass::Found { access_mode, .. } => access_mode,
+        StorageClass::Unread | StorageClass::Missing => EXCLUSIVE,
+    }
 }
 
 /// Whether these writes change a StatefulSet that is there.
@@ -88,15 +104,16 @@ pub fn restart(writes: &[Write]) -> bool {
 }
 
 /// Whether a Job has nothing more to tell. One that failed has, until it is time to make it again.
-fn is_spent(outcome: &Outcome, now: &Time) -> bool {
-    match outcome {
-        Outcome::Done => true,
-        Outcome::Failed { at, .. } => facts::seconds_since(at.as_ref(), now) >= RETRY_SECONDS,
-        Outcome::Absent | Outcome::Running | Outcome::Refused(_) => false,
+fn is_spent(task: &Task, now: &Time) -> bool {
+    match task {
+        Task::Done(_) => true,
+        Task::Failed { at, .. } => facts::seconds_since(at.as_ref(), now) >= RETRY_SECONDS,
+        Task::Absent | Task::Running | Task::Refused(_) => false,
     }
 }
 
-/// Server-side apply of an object that is not in force: without force if it is not there, else only to the one observed.
+/// Server-side apply of an object that is not in force: without force if it is not there, else only to the one
+/// observed.
 fn apply<T: Serialize + HasUid>(object: Object, observed: Option<&T>) -> Option<Write> {
     let mut value = with_hash(object.value);
     if let Some(observed) = observed {
@@ -154,18 +171,14 @@ fn patch_claim(
 
 /// Whether a pod of the version's image has got as far as running it: from then on an older version is a downgrade.
 fn version_runs(subject: &Subject<'_>, observed: &Observed) -> bool {
-    let Some(status) = observed.pod.as_ref().and_then(|pod| pod.status.as_ref()) else {
+    let Some(pod) = &observed.pod else {
         return false;
     };
-    let image = observed
-        .pod
-        .as_ref()
-        .and_then(|pod| pod.spec.as_ref())
-        .and_then(|spec| spec.containers.first()?.image.clone());
-    let pulled = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .any(|container| !container.image_id.is_empty());
-    image.as_deref() == Some(subject.image.as_str()) && pulled
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let image = containers
+        .filter(|container| container.name == SERVER)
+        .find_map(|container| container.image.as_deref());
+    let pulled =
+        facts::container(pod, PREPARE).is_some_and(|container| !container.image_id.is_empty());
+    image == Some(subject.image.as_str()) && pulled
 }

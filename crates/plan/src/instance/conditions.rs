@@ -1,29 +1,25 @@
 //! Each condition, as a statement that follows from what was observed; `status` puts them together.
 
-use api::condition::{PARAMETERS_APPLIED, READY, STORAGE_READY, Statement, find, reason, state};
+use api::condition::{
+    PARAMETERS_APPLIED, PlannedCondition, READY, STORAGE_READY, Truth, reason, state,
+};
 use api::instance::Phase;
-use api::names::host;
-use api::{DatabaseInstance, DatabaseInstanceStatus};
+use api::names::{ANNOTATION_ACCESS_MODE, host};
+use api::reported::Reported;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::backups::holder;
 use super::credentials::Credentials;
-use super::settings::{self, Outcome, Plan as SettingsPlan};
+use super::settings::{self, Plan as SettingsPlan};
 use super::{Observed, source};
-use crate::build::Subject;
 use crate::facts::{self, Trouble};
-
-/// The status as it was written last.
-pub fn before(cr: &DatabaseInstance) -> DatabaseInstanceStatus {
-    cr.status.clone().unwrap_or_default()
-}
-
-/// Whether the database has served before: only then has the status a capacity.
-pub fn has_served(cr: &DatabaseInstance) -> bool {
-    before(cr)
-        .storage
-        .is_some_and(|storage| storage.capacity.is_some())
-}
+use crate::quantity::thousandths;
+use crate::reading::instance::has_served;
+use crate::report::was_told;
+use crate::storage_class::EXCLUSIVE;
+use crate::task::Task;
+use crate::valid::Subject;
 
 /// What keeps the server from serving: first what keeps the pod from being made, then what keeps it from running.
 pub fn trouble(subject: &Subject<'_>, observed: &Observed, now: &Time) -> Option<Trouble> {
@@ -46,10 +42,10 @@ pub fn server(
     observed: &Observed,
     serving: bool,
     trouble: Option<&Trouble>,
-) -> (Phase, Vec<Statement>) {
+) -> (Phase, Vec<PlannedCondition>) {
     let cr = subject.cr;
     let title = subject.engine.title();
-    let not_ready = |reason, message: String| vec![state(READY, "False", reason, message)];
+    let not_ready = |reason, message: String| vec![state(READY, Truth::False, reason, message)];
     if serving {
         let address = format!(
             "{}:{}",
@@ -60,7 +56,7 @@ pub fn server(
             Phase::Running,
             vec![state(
                 READY,
-                "True",
+                Truth::True,
                 reason::RUNNING,
                 format!(
                     "{title} accepts connections at {address}; the Secret {} has all a client needs.",
@@ -71,8 +67,22 @@ pub fn server(
     }
     if cr.spec.stopped {
         return match observed.pod {
-            None => (Phase::Stopped, not_ready(reason::STOPPED, "No pod runs, as spec.stopped asks; the data is kept. Set spec.stopped to false to start again.".to_owned())),
-            Some(_) => (Phase::Updating, not_ready(reason::STOPPING, format!("{title} is shutting down, as spec.stopped asks."))),
+            None => (
+                Phase::Stopped,
+                not_ready(
+                    reason::STOPPED,
+                    "No pod runs, as spec.stopped asks; the data is kept. \
+                Set spec.stopped to false to start again."
+                        .to_owned(),
+                ),
+            ),
+            Some(_) => (
+                Phase::Updating,
+                not_ready(
+                    reason::STOPPING,
+                    format!("{title} is shutting down, as spec.stopped asks."),
+                ),
+            ),
         };
     }
     if let Some(backup) = holder(cr, &observed.backups) {
@@ -91,7 +101,7 @@ pub fn server(
         };
         return (phase, not_ready(reason, message.clone()));
     }
-    let phase_before = before(cr).phase;
+    let phase_before = cr.last_status().phase;
     if source::is_restoring(subject, observed) {
         let from = subject.restored_from.as_ref();
         let backup = from.map_or("", |from| from.backup.as_str());
@@ -106,7 +116,7 @@ pub fn server(
             ),
         )
     } else if observed.is_outdated()
-        || phase_before == Some(Phase::Updating) && ready_reason(cr) != Some(reason::STOPPING)
+        || phase_before == Some(Phase::Updating) && !was_told(cr, READY, reason::STOPPING)
     {
         (
             Phase::Updating,
@@ -124,25 +134,21 @@ pub fn server(
             not_ready(reason::PROVISIONING, format!("{title} is starting.")),
         )
     } else {
-        (
-            Phase::Degraded,
-            not_ready(
-                reason::NOT_ACCEPTING_CONNECTIONS,
-                format!(
-                    "{title} does not accept connections: its pod stopped or was lost, and starts again by itself."
-                ),
-            ),
-        )
+        let message = format!(
+            "{title} does not accept connections: its pod stopped or was lost, and starts again by itself."
+        );
+        let ready = state(
+            READY,
+            Truth::False,
+            reason::NOT_ACCEPTING_CONNECTIONS,
+            message,
+        );
+        (Phase::Degraded, vec![ready.warning()])
     }
 }
 
-fn ready_reason(cr: &DatabaseInstance) -> Option<&str> {
-    let conditions = &cr.status.as_ref()?.conditions;
-    find(conditions, READY).map(|condition| condition.reason.as_str())
-}
-
-/// A change that is under way while the server serves, or begins with this pass (`restarts`): who waits for it must not take
-/// the state before it for the state after it.
+/// A change that is under way while the server serves, or begins with this pass (`restarts`): who waits for it must not
+/// take the state before it for the state after it.
 pub fn progress(
     subject: &Subject<'_>,
     observed: &Observed,
@@ -154,17 +160,17 @@ pub fn progress(
     if !serving {
         return None;
     }
-    if let Some(trouble) =
-        settings::trouble(subject, settings).filter(|trouble| trouble.reason == reason::UPDATING)
+    if let Some((_, Task::Failed { .. })) = &settings.job
+        && let Some(trouble) = settings::trouble(subject, settings)
     {
         return Some((reason::UPDATING, trouble.message));
     }
-    if let Some((_, Outcome::Failed { message, .. })) = &credentials.job {
+    if let Some((_, Task::Failed { message, .. })) = &credentials.job {
         return Some((
             reason::CREDENTIALS_NOT_APPLIED,
             format!(
                 "The password could not be changed inside the database: {}. It is tried again.",
-                message.trim().trim_end_matches('.')
+                facts::sentence(message)
             ),
         ));
     }
@@ -178,15 +184,15 @@ pub fn progress(
         ));
     }
     match (&settings.job, &credentials.job) {
-        (Some((_, Outcome::Absent | Outcome::Running)), _) => Some((
+        (Some((_, Task::Absent | Task::Running)), _) => Some((
             reason::UPDATING,
             "The engine checks the changed settings and applies them.".to_owned(),
         )),
-        (_, Some((_, Outcome::Absent | Outcome::Running))) => Some((
+        (_, Some((_, Task::Absent | Task::Running))) => Some((
             reason::UPDATING,
             "The password is being changed inside the database.".to_owned(),
         )),
-        _ if storage(subject, observed).reason == reason::RESIZING => Some((
+        _ if is_resizing(subject, observed) => Some((
             reason::RESIZING,
             "The volume is being made larger.".to_owned(),
         )),
@@ -196,7 +202,7 @@ pub fn progress(
 
 /// The engine said no to a new password.
 pub fn refused_password(credentials: &Credentials) -> Option<Trouble> {
-    let (_, Outcome::Refused(words)) = credentials.job.as_ref()? else {
+    let (_, Task::Refused(words)) = credentials.job.as_ref()? else {
         return None;
     };
     let line = words
@@ -208,19 +214,32 @@ pub fn refused_password(credentials: &Credentials) -> Option<Trouble> {
     Some(Trouble {
         reason: reason::CREDENTIALS_NOT_APPLIED,
         message: format!(
-            "The engine refuses the password of spec.credentialsSecret: {}. The password before stays in force. Use another.",
+            "The engine refuses the password of spec.credentialsSecret: {}. The password before stays in force. Use \
+                another.",
             line.trim_end_matches('.')
         ),
     })
 }
 
+/// Whether the volume is bound and smaller than what is asked for.
+fn is_resizing(subject: &Subject<'_>, observed: &Observed) -> bool {
+    let claim = observed
+        .claim
+        .as_ref()
+        .filter(|claim| facts::is_bound(claim));
+    let wanted = thousandths(&subject.cr.spec.storage.size.0);
+    claim
+        .and_then(facts::capacity)
+        .is_some_and(|capacity| thousandths(capacity) < wanted)
+}
+
 /// StorageReady.
-pub fn storage(subject: &Subject<'_>, observed: &Observed) -> Statement {
+pub fn storage(subject: &Subject<'_>, observed: &Observed) -> PlannedCondition {
     let wanted = &subject.cr.spec.storage.size.0;
     let Some(claim) = &observed.claim else {
         return state(
             STORAGE_READY,
-            "False",
+            Truth::False,
             reason::VOLUME_NOT_BOUND,
             "There is no volume claim yet.",
         );
@@ -228,17 +247,17 @@ pub fn storage(subject: &Subject<'_>, observed: &Observed) -> Statement {
     let Some(capacity) = facts::capacity(claim).filter(|_| facts::is_bound(claim)) else {
         return state(
             STORAGE_READY,
-            "False",
+            Truth::False,
             reason::VOLUME_NOT_BOUND,
             "The volume claim is not bound.",
         );
     };
-    if crate::quantity::thousandths(capacity) >= crate::quantity::thousandths(wanted) {
+    if !is_resizing(subject, observed) {
         return state(
             STORAGE_READY,
-            "True",
+            Truth::True,
             reason::BOUND,
-            format!("The volume has {capacity}."),
+            format!("The volume has {capacity}.{}", shared(claim)),
         );
     }
     let failed = claim
@@ -248,29 +267,46 @@ pub fn storage(subject: &Subject<'_>, observed: &Observed) -> Statement {
         .find(|condition| condition.type_.ends_with("ResizeError"));
     let said = failed
         .and_then(|condition| condition.message.clone())
-        .map(|message| format!(" The driver says: {message}"))
+        .map(|message| format!(" The driver says: {}.", facts::sentence(&message)))
         .unwrap_or_default();
     state(
         STORAGE_READY,
-        "False",
+        Truth::False,
         reason::RESIZING,
         format!("The volume grows from {capacity} to {wanted}.{said}"),
     )
 }
 
+/// What is said of a volume that more than one pod could mount.
+fn shared(claim: &PersistentVolumeClaim) -> String {
+    match facts::access_mode(claim) {
+        Some(EXCLUSIVE) | None => String::new(),
+        Some(mode) => format!(
+            " Its access mode is {mode}: of other pods that mount it, only the server's lock keeps the data. A volume \
+                cannot change that; to have {EXCLUSIVE}, restore a backup into another instance, of a class without \
+                the annotation {ANNOTATION_ACCESS_MODE}."
+        ),
+    }
+}
+
 /// ParametersApplied.
-pub fn parameters(subject: &Subject<'_>, settings: &SettingsPlan) -> Statement {
+pub fn parameters(subject: &Subject<'_>, settings: &SettingsPlan) -> PlannedCondition {
     match settings::trouble(subject, settings) {
-        Some(trouble) => state(PARAMETERS_APPLIED, "False", trouble.reason, trouble.message),
+        Some(trouble) => state(
+            PARAMETERS_APPLIED,
+            Truth::False,
+            trouble.reason,
+            trouble.message,
+        ),
         None if settings.job.is_some() => state(
             PARAMETERS_APPLIED,
-            "False",
+            Truth::False,
             reason::UPDATING,
             "The changed settings are not in force yet.",
         ),
         None => state(
             PARAMETERS_APPLIED,
-            "True",
+            Truth::True,
             reason::APPLIED,
             "The settings of the spec are those the server starts with.",
         ),

@@ -1,18 +1,21 @@
 //! Passwords: which one should be in force, which one is, and what brings them together.
 //!
-//! The administrator's Secret says what the database has or is about to get; the binding says what it has. They name the
-//! password by a revision, and while the revisions differ a Job changes the password inside the database.
+//! The administrator's Secret says what the database has or is about to get; the binding says what it has. They name
+//! the password by a revision, and while the revisions differ a Job changes the password inside the database.
 
 use api::condition::reason;
 use api::names::{ANNOTATION_CREDENTIALS, ANNOTATION_REVISION, admin_secret, password_job};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
-use super::settings::{Outcome, Server};
+use super::settings::Server;
 use super::{Decision, Observed, settings};
-use crate::build::{Subject, job, secret};
+use crate::build::{job, secret};
+use crate::child::Owner;
 use crate::difference::change_owners;
 use crate::facts::{self, text};
+use crate::task::Task;
+use crate::valid::Subject;
 use crate::{Invalid, Kind, Object, Write, password};
 
 /// What is to be done about credentials.
@@ -22,7 +25,7 @@ pub struct Credentials {
     /// Secrets to create or patch, before anything else.
     pub writes: Vec<Write>,
     /// The Job that is needed, if one is, and how it stands.
-    pub job: Option<(String, Outcome)>,
+    pub job: Option<(String, Task)>,
     /// The Job to be made.
     pub new_job: Option<Object>,
 }
@@ -59,7 +62,8 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials>
             let name = admin_secret(subject.name);
             let read = |key: &str| {
                 text(admin, key).ok_or_else(|| {
-                    Invalid::surroundings(reason::CREDENTIALS_INVALID, format!("The Secret {name} has lost its key {key}. Delete it: it is made anew, and the database is keyed to it with a restart."))
+                    Invalid::surroundings(reason::CREDENTIALS_INVALID, format!("The Secret {name} has lost its key \
+                        {key}. Delete it: it is made anew, and the database is keyed to it with a restart."))
                 })
             };
             read("admin-password")?;
@@ -86,7 +90,7 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Credentials>
         job: None,
         new_job: None,
     };
-    binding(subject, observed, &password, &revision, &mut credentials);
+    binding(subject, observed, &password, &revision, &mut credentials)?;
     Ok(credentials)
 }
 
@@ -97,7 +101,7 @@ fn binding(
     password: &str,
     revision: &str,
     credentials: &mut Credentials,
-) {
+) -> Decision<()> {
     let Some(binding) = &observed.binding else {
         // Without data, the first start takes this very password. With data, only a Job makes it true.
         let applied = if observed.claim.is_none() {
@@ -108,7 +112,7 @@ fn binding(
         credentials
             .writes
             .push(Write::Create(secret::binding(subject, password, applied)));
-        return;
+        return Ok(());
     };
     credentials.writes.extend(fate(subject, binding));
     let expected = secret::binding_data(subject, password);
@@ -125,10 +129,11 @@ fn binding(
                 json!({"stringData": expected}),
             ));
         }
-        return;
+        return Ok(());
     }
     let name = password_job(subject.name, revision);
-    let outcome = settings::outcome(observed, &name);
+    settings::is_free(subject, observed, &name)?;
+    let task = settings::task(subject, observed, &name);
     // A restart that keys the data to another set comes first: until then the administrator's password is not in force.
     let keyed = observed
         .stateful_set
@@ -138,27 +143,30 @@ fn binding(
     let keyed = keyed.is_some_and(|metadata| {
         facts::annotation(metadata, ANNOTATION_CREDENTIALS) == Some(credentials.id.as_str())
     });
-    match &outcome {
-        Outcome::Done => {
+    match &task {
+        Task::Done(_) => {
             let annotations = json!({"annotations": {ANNOTATION_REVISION: revision}});
             credentials.writes.push(Write::patch(
                 Kind::Secret,
                 &binding.metadata,
                 json!({"metadata": annotations, "stringData": expected}),
             ));
-            return;
+            return Ok(());
         }
         // The revision must be in the Secret before a pod can mount it.
-        Outcome::Absent if keyed && settings::server(subject, observed) == Server::Serving => {
+        Task::Absent if keyed && settings::server(subject, observed) == Server::Serving => {
             credentials.new_job = Some(job::password(subject, revision));
         }
         _ => {}
     }
-    credentials.job = Some((name, outcome));
+    credentials.job = Some((name, task));
+    Ok(())
 }
 
-/// Owner references say whether a Secret goes with the instance; they follow the deletion policy.
-fn fate(subject: &Subject<'_>, secret: &Secret) -> Option<Write> {
+/// A Secret is this instance's from now on, and goes with it as the deletion policy says.
+fn fate(subject: &Subject<'_>, secret: &Secret) -> impl Iterator<Item = Write> {
     let owners = crate::build::pvc::owners(subject);
-    change_owners(Kind::Secret, &secret.metadata, owners)
+    let mark = Owner::instance(subject.cr).mark(Kind::Secret, &secret.metadata);
+    let owners = change_owners(Kind::Secret, &secret.metadata, owners);
+    mark.into_iter().chain(owners)
 }

@@ -1,24 +1,26 @@
 //! Server settings: those in force stay until the engine has accepted others.
 //!
-//! The ConfigMap holds what is in force. While the server serves, a Job first lets the engine check the wanted settings and
-//! changes the dynamic ones; then the ConfigMap follows, and the pod only if a setting needs a restart. A server that cannot
-//! start has nothing to lose: it gets the wanted settings at once.
+//! The ConfigMap holds what is in force. While the server serves, a Job first lets the engine check the wanted settings
+//! and changes the dynamic ones; then the ConfigMap follows, and the pod only if a setting needs a restart. A server
+//! that cannot start has nothing to lose: it gets the wanted settings at once.
 
 use std::collections::BTreeMap;
 
 use api::condition::reason;
-use api::names::{ANNOTATION_RETRY, settings_job};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use api::names::{ANNOTATION_RETRY, COMPONENT_APPLY, settings_job};
 use serde_json::json;
 
-use super::Observed;
-use crate::build::{Subject, config_map::SETTINGS_KEY, job};
+use super::{Decision, Observed};
+use crate::build::{config_map::SETTINGS_KEY, job};
 use crate::difference::hash;
 use crate::engine::Settings;
-use crate::facts::{self, Trouble, job_end};
+use crate::facts::{self, Trouble};
+use crate::facts::{HOLD, PREPARE, SERVER};
 use crate::quantity::bytes;
-use crate::{Object, parameters};
+use crate::quote::quoted;
+use crate::task::{Task, is_taken};
+use crate::valid::Subject;
+use crate::{Invalid, Object, parameters};
 
 /// What is to be done about settings.
 pub struct Plan {
@@ -29,7 +31,7 @@ pub struct Plan {
     /// Names that take effect with a restart.
     pub pending: Vec<String>,
     /// The Job that is needed, if one is, and how it stands.
-    pub job: Option<(String, Outcome)>,
+    pub job: Option<(String, Task)>,
     /// The Job to be made.
     pub new_job: Option<Object>,
 }
@@ -37,7 +39,7 @@ pub struct Plan {
 impl Plan {
     /// Whether a Job is asking the server, or about to.
     pub fn is_being_checked(&self) -> bool {
-        let running = matches!(self.job, Some((_, Outcome::Running)));
+        let running = matches!(self.job, Some((_, Task::Running)));
         running || self.new_job.is_some()
     }
 }
@@ -68,7 +70,7 @@ pub fn server(subject: &Subject<'_>, observed: &Observed) -> Server {
         .and_then(|status| status.phase.as_deref())
         == Some("Pending");
     if subject.cr.spec.stopped
-        || facts::is_failing(pod)
+        || facts::is_failing(pod, &[HOLD, PREPARE, SERVER])
         || (pending && pod.metadata.deletion_timestamp.is_none())
     {
         Server::Down
@@ -79,87 +81,28 @@ pub fn server(subject: &Subject<'_>, observed: &Observed) -> Server {
     }
 }
 
-/// How a Job stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is not there.
-    Absent,
-    /// It runs.
-    Running,
-    /// It succeeded.
-    Done,
-    /// The engine said no; only another wish helps.
-    Refused(String),
-    /// It could not do its work; it is tried again.
-    Failed {
-        /// When it gave up.
-        at: Option<Time>,
-        /// Its last words.
-        message: String,
-    },
-}
-
-/// How the Job of this name stands.
-pub fn outcome(observed: &Observed, name: &str) -> Outcome {
-    let Some(job) = observed
-        .jobs
-        .iter()
-        .find(|job| job.metadata.name.as_deref() == Some(name))
-    else {
-        return Outcome::Absent;
-    };
-    if job_end(job, "Complete").is_some() {
-        return Outcome::Done;
+/// Whether a Job of this name can be made, or is ours.
+pub fn is_free(subject: &Subject<'_>, observed: &Observed, name: &str) -> Decision<()> {
+    if !is_taken(subject.uid, &observed.jobs, name) {
+        return Ok(());
     }
-    let Some(failed) = job_end(job, "Failed") else {
-        return Outcome::Running;
-    };
-    let (code, words) = last_words(observed, job);
-    if failed.reason.as_deref() == Some("PodFailurePolicy") && code != Some(137) {
-        Outcome::Refused(words)
-    } else {
-        let message = if words.is_empty() {
-            failed.message.clone().unwrap_or_default()
-        } else {
-            words
-        };
-        Outcome::Failed {
-            at: failed.last_transition_time.clone(),
-            message,
-        }
-    }
+    Err(Invalid::surroundings(
+        reason::NAME_TAKEN,
+        format!(
+            "There is a Job {name} that does not belong to this instance, so its end says nothing. Delete it."
+        ),
+    ))
 }
 
-/// What the Job of this name said last.
-pub fn words(observed: &Observed, name: &str) -> String {
-    let mut jobs = observed.jobs.iter();
-    let job = jobs.find(|job| job.metadata.name.as_deref() == Some(name));
-    job.map(|job| last_words(observed, job).1)
-        .unwrap_or_default()
-}
-
-fn last_words(observed: &Observed, job: &Job) -> (Option<i32>, String) {
-    let of_job = observed.job_pods.iter().filter(|pod| {
-        pod.metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref())
-    });
-    let ends = of_job.filter_map(|pod| {
-        pod.status
-            .as_ref()?
-            .container_statuses
-            .as_ref()?
-            .first()?
-            .state
-            .as_ref()?
-            .terminated
-            .as_ref()
-    });
-    ends.max_by_key(|end| end.finished_at.as_ref().map(|at| at.0))
-        .map(|end| (Some(end.exit_code), end.message.clone().unwrap_or_default()))
-        .unwrap_or_default()
+/// How the Job of this name that changes the running server stands.
+pub fn task(subject: &Subject<'_>, observed: &Observed, name: &str) -> Task {
+    Task::of(
+        subject.uid,
+        &observed.jobs,
+        &observed.job_pods,
+        name,
+        COMPONENT_APPLY,
+    )
 }
 
 /// Settings of the spec over those derived from the memory limit.
@@ -174,7 +117,7 @@ fn wanted(subject: &Subject<'_>) -> Settings {
 }
 
 /// Compares what is wanted with what is in force and decides.
-pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
+pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Decision<Plan> {
     let wanted = wanted(subject);
     let data = observed
         .config_map
@@ -194,7 +137,7 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
         new_job: None,
     };
     let Some(current) = current else {
-        return at_once(wanted);
+        return Ok(at_once(wanted));
     };
     let retry = retried.map_or_else(|| hash(&json!(current)), str::to_owned);
     if current == wanted {
@@ -207,48 +150,49 @@ pub fn plan(subject: &Subject<'_>, observed: &Observed) -> Plan {
             .as_ref()
             .map(|status| status.pending_changes.clone());
         let pending = told.filter(|_| restarting).unwrap_or_default();
-        return Plan {
+        return Ok(Plan {
             retry,
             pending,
             ..at_once(wanted)
-        };
+        });
     }
     let server = server(subject, observed);
     if server == Server::Down {
-        return at_once(wanted);
+        return Ok(at_once(wanted));
     }
     let change = hash(&json!([current, wanted]));
     let name = settings_job(subject.name, &change);
-    let outcome = outcome(observed, &name);
+    is_free(subject, observed, &name)?;
+    let task = task(subject, observed, &name);
     let (dynamic, mut pending): (BTreeMap<_, _>, _) =
         parameters::split(subject.engine, parameters::changes(&current, &wanted));
-    match outcome {
-        Outcome::Done => {
-            return Plan {
+    match task {
+        Task::Done(_) => {
+            return Ok(Plan {
                 retry,
                 pending,
                 ..at_once(wanted)
-            };
+            });
         }
-        Outcome::Refused(_) => pending.clear(),
-        Outcome::Absent | Outcome::Running | Outcome::Failed { .. } => {}
+        Task::Refused(_) => pending.clear(),
+        Task::Absent | Task::Running | Task::Failed { .. } => {}
     }
-    let new_job = (outcome == Outcome::Absent && server == Server::Serving)
+    let new_job = (task == Task::Absent && server == Server::Serving)
         .then(|| job::settings(subject, &change, &wanted, &dynamic));
-    Plan {
+    Ok(Plan {
         effective: current,
         retry,
         pending,
-        job: Some((name, outcome)),
+        job: Some((name, task)),
         new_job,
-    }
+    })
 }
 
 /// What a refused or failed Job means for the user.
 pub fn trouble(subject: &Subject<'_>, plan: &Plan) -> Option<Trouble> {
     let title = subject.engine.title();
     match &plan.job.as_ref()?.1 {
-        Outcome::Refused(words) => {
+        Task::Refused(words) => {
             let (name, line) = subject.engine.complaint(words).unwrap_or_else(|| {
                 let line = words
                     .lines()
@@ -269,22 +213,22 @@ pub fn trouble(subject: &Subject<'_>, plan: &Plan) -> Option<Trouble> {
             let field = if name == "*" {
                 "a setting of spec.parameters".to_owned()
             } else {
-                format!("spec.parameters.{name}")
+                format!("spec.parameters.{}", quoted(&name))
             };
             let message = format!(
                 "{title} refuses {field}: {}. The settings before stay in force. Correct or remove it.",
-                line.trim_end_matches('.')
+                facts::sentence(&line)
             );
             Some(Trouble {
                 reason: reason::PARAMETER_REJECTED,
                 message,
             })
         }
-        Outcome::Failed { message, .. } => Some(Trouble {
+        Task::Failed { message, .. } => Some(Trouble {
             reason: reason::UPDATING,
             message: format!(
                 "The settings could not be checked: {}. It is tried again.",
-                message.trim().trim_end_matches('.')
+                facts::sentence(message)
             ),
         }),
         _ => None,

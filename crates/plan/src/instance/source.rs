@@ -1,18 +1,22 @@
-//! Where the data comes from. spec.restoreFrom matters only until the volume claim is made; from then on the claim says it.
+//! Where the data comes from. spec.restoreFrom matters only until the volume claim is made; from then on the claim says
+//! it.
 
 use api::DatabaseInstance;
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotContent};
-use api::instance::Phase;
-use api::names::{ANNOTATION_RESTORED_FROM, FINALIZER_SNAPSHOT_COPY, snapshot_copy as copy_name};
+use api::names::{
+    ANNOTATION_RESTORED_FROM, FINALIZER_IMPORTED_SNAPSHOT, imported_snapshot as copy_name,
+};
 use api::restore::RestoredFrom;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::conditions::has_served;
-use super::{Class, Decision, Observed};
-use crate::build::Subject;
+use super::{Decision, Observed};
 use crate::facts;
-use crate::restore::preflight::{self, Facts, Source, Wanted};
+use crate::names;
+use crate::origin::{self, Facts, Source, Wanted};
+use crate::reading::instance::{awaits_backup, has_served};
+use crate::storage_class::StorageClass;
+use crate::valid::Subject;
 
 /// What a pass reads about the origin of the data.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +28,7 @@ pub struct Seen {
     /// The VolumeSnapshot by which it is read; read only while [`needs_copy`], as is the next.
     pub copy: Option<VolumeSnapshot>,
     /// The content of that.
-    pub copy_content: Sight,
+    pub imported_content: Sight,
 }
 
 /// An object that the operator may have no right to see.
@@ -65,20 +69,10 @@ pub fn needs_backup(cr: &DatabaseInstance, claim: Option<&PersistentVolumeClaim>
     awaits_backup(cr) && claim.is_none() && cr.metadata.deletion_timestamp.is_none()
 }
 
-/// Whether the pass must look for the pair of objects by which another namespace's snapshot is read.
+/// Whether the pass must look for the imported snapshot, a pair of objects, by which another namespace's snapshot is
+/// read.
 pub fn needs_copy(cr: &DatabaseInstance, claim: Option<&PersistentVolumeClaim>) -> bool {
-    holds(cr) || needs_backup(cr, claim) && crosses(cr)
-}
-
-/// Whether the instance is to start from a backup and has not served yet.
-pub fn awaits_backup(cr: &DatabaseInstance) -> bool {
-    cr.spec.restore_from.is_some() && !has_served(cr)
-}
-
-/// Whether the instance's volume is being made from its backup, or may be: without the snapshot it would never be complete.
-pub fn uses_backup(cr: &DatabaseInstance) -> bool {
-    let phase = cr.status.as_ref().and_then(|status| status.phase);
-    awaits_backup(cr) && phase.is_some_and(|phase| phase != Phase::Pending)
+    has_finalizer(cr) || needs_backup(cr, claim) && crosses(cr)
 }
 
 /// Whether the backup is in another namespace.
@@ -89,11 +83,11 @@ fn crosses(cr: &DatabaseInstance) -> bool {
 }
 
 /// Whether the finalizer is there.
-pub(super) fn holds(cr: &DatabaseInstance) -> bool {
+pub(super) fn has_finalizer(cr: &DatabaseInstance) -> bool {
     let finalizers = cr.metadata.finalizers.as_deref().unwrap_or_default();
     finalizers
         .iter()
-        .any(|held| held == FINALIZER_SNAPSHOT_COPY)
+        .any(|held| held == FINALIZER_IMPORTED_SNAPSHOT)
 }
 
 /// What the data of a claim was restored from.
@@ -102,7 +96,8 @@ pub fn of_claim(claim: &PersistentVolumeClaim) -> Option<RestoredFrom> {
     serde_json::from_str(text).ok()
 }
 
-/// Whether the first start from a backup is under way: a claim that is older than the resource was kept, not restored for it.
+/// Whether the first start from a backup is under way: a claim that is older than the resource was kept, not restored
+/// for it.
 pub fn is_restoring(subject: &Subject<'_>, observed: &Observed) -> bool {
     let cr = subject.cr;
     subject.restored_from.is_some()
@@ -128,6 +123,7 @@ pub fn origin(cr: &DatabaseInstance, observed: &Observed) -> Decision<Option<Ori
     if !needs_backup(cr, observed.claim.as_ref()) {
         return Ok(None);
     }
+    names::check_backup("spec.restoreFrom.backup", &from.backup)?;
     if from.if_exists && !crosses(cr) && matches!(source, Source::Unavailable) {
         return Ok(None);
     }
@@ -142,11 +138,11 @@ pub fn origin(cr: &DatabaseInstance, observed: &Observed) -> Decision<Option<Ori
         username: Some(&spec.username),
         size: Some(&spec.storage.size.0),
         provisioner: match &observed.storage_class {
-            Class::Found { provisioner, .. } => Some(provisioner),
-            Class::Missing | Class::Unread => None,
+            StorageClass::Found { provisioner, .. } => Some(provisioner),
+            StorageClass::Missing | StorageClass::Unread => None,
         },
     };
-    let facts = preflight::check(&wanted, source, &observed.catalog)?;
+    let facts = origin::check(&wanted, source, &observed.catalog)?;
     Ok(Some(Origin {
         facts,
         crosses: crosses(cr),

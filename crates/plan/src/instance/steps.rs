@@ -1,13 +1,14 @@
 //! How long a restore took, step by step; written down once, when the database accepts connections for the first time.
 
 use api::instance::RestoreStatus;
+use api::reported::Reported;
 use api::restore::RestoreStep;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::before;
 use super::{Observed, source};
-use crate::build::Subject;
 use crate::facts;
+use crate::facts::PREPARE;
+use crate::valid::Subject;
 
 /// The record of the restore that ended with this pass, or before it.
 pub fn record(
@@ -16,17 +17,14 @@ pub fn record(
     serving: bool,
     now: &Time,
 ) -> Option<RestoreStatus> {
-    let kept = before(subject.cr).restore;
+    let kept = subject.cr.last_status().restore;
     if kept.is_some() || !serving || !source::is_restoring(subject, observed) {
         return kept;
     }
     let claim = observed.claim.as_ref()?;
     let pod = observed.pod.as_ref()?;
     let since = |type_: &str| facts::condition(pod, type_)?.last_transition_time.clone();
-    let prepare = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.init_container_statuses.as_ref()?.first())
+    let prepare = facts::container(pod, PREPARE)
         .and_then(|container| container.state.as_ref()?.terminated.as_ref());
     let asked = claim.metadata.creation_timestamp.clone();
     let scheduled = since("PodScheduled");

@@ -1,22 +1,27 @@
 //! What admission cannot see: the catalog, the retained volume, objects of the same name, resources.
 
 use api::DatabaseInstance;
-use api::condition::reason;
+use api::condition::{PARAMETERS_APPLIED, reason};
 use api::names::{
-    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_USERNAME, LABEL_INSTANCE, LABEL_MANAGED_BY,
-    MANAGED_BY, admin_secret, default_database,
+    ANNOTATION_DATABASE, ANNOTATION_ENGINE, ANNOTATION_USERNAME, check_job, default_database,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::source::{self, Origin};
-use super::{Class, Decision, Observed};
-use crate::build::Subject;
+use super::{Decision, Observed};
+use super::{scripts, settings};
+use crate::child::Owner;
 use crate::engine::{self, Engine};
 use crate::facts;
+use crate::names::{self, Named};
 use crate::quantity::bytes;
-use crate::{Invalid, parameters, resources, version};
+use crate::quote::{SAID, cut, quoted};
+use crate::storage_class::StorageClass;
+use crate::valid::Subject;
+use crate::{Invalid, Kind, parameters, resources, version};
 
-/// The instance with its defaults filled in, if its spec makes sense by itself and with the data it is going to work on.
+/// The instance with its defaults filled in, if its spec makes sense by itself and with the data it is going to work
+/// on.
 pub fn subject<'a>(
     cr: &'a DatabaseInstance,
     observed: &Observed,
@@ -34,7 +39,9 @@ pub fn subject<'a>(
         spec.engine.name(),
     )?;
     let (version, image) = version_and_image(cr, engine, observed, origin)?;
-    parameters::check(engine, &spec.parameters)?;
+    object_names(cr)?;
+    parameters::check(engine, &spec.parameters)
+        .map_err(|invalid| invalid.on(PARAMETERS_APPLIED))?;
     let claim = observed.claim.as_ref();
     let restored_from = claim.map_or_else(
         || origin.map(|origin| origin.facts.restored_from.clone()),
@@ -54,7 +61,8 @@ pub fn subject<'a>(
         return Err(Invalid::spec(
             reason::INVALID_NAME,
             format!(
-                "spec.database: {database} {why} in {}. Create the instance anew with another one.",
+                "spec.database: {} {why} in {}. Create the instance anew with another one.",
+                quoted(&database),
                 engine.title()
             ),
         ));
@@ -72,6 +80,32 @@ pub fn subject<'a>(
         restored_from,
         data_source: origin.map(|origin| origin.data_source(cr)),
     })
+}
+
+/// Every object that the spec names can have that name.
+fn object_names(cr: &DatabaseInstance) -> Decision<()> {
+    let spec = &cr.spec;
+    let secret = spec.credentials_secret.as_ref();
+    let backup = spec.backup.as_ref();
+    let scheduling = spec.scheduling.as_ref();
+    let fields = [
+        (
+            "spec.credentialsSecret.name",
+            secret.map(|s| s.name.as_str()),
+        ),
+        ("spec.storage.className", spec.storage.class_name.as_deref()),
+        (
+            "spec.backup.snapshotClassName",
+            backup.and_then(|backup| backup.snapshot_class_name.as_deref()),
+        ),
+        (
+            "spec.scheduling.priorityClassName",
+            scheduling.and_then(|scheduling| scheduling.priority_class_name.as_deref()),
+        ),
+    ];
+    fields
+        .into_iter()
+        .try_for_each(|(field, name)| names::check(field, name, Named::Object))
 }
 
 /// The version of the data: what the claim says, else what the status says.
@@ -100,10 +134,8 @@ fn version_and_image(
         .or_else(|| catalog.default_version(cr.spec.engine));
     let title = engine.title();
     let known = || {
-        format!(
-            "The engine catalog has {}",
-            catalog.versions(cr.spec.engine)
-        )
+        let versions = catalog.versions(cr.spec.engine);
+        format!("The engine catalog has {}", cut(&versions, SAID))
     };
     let Some(wanted) = wanted else {
         return Err(Invalid::surroundings(
@@ -114,12 +146,15 @@ fn version_and_image(
             ),
         ));
     };
+    let shown = quoted(wanted);
     if let Some(current) = current {
+        let seen = quoted(current);
         if !version::same_series(current, wanted, engine.numbers_of_series()) {
             return Err(Invalid::spec(
                 reason::MAJOR_VERSION_CHANGE,
                 format!(
-                    "spec.version: the data is {title} {current}, and a move to {wanted} is a major one, which cannot be made in place. Set it back to {current}; to move, create another instance and copy the data."
+                    "spec.version: the data is {title} {seen}, and a move to {shown} is a major one, which cannot be \
+                        made in place. Set it back to {seen}; to move, create another instance and copy the data."
                 ),
             ));
         }
@@ -127,7 +162,8 @@ fn version_and_image(
             return Err(Invalid::spec(
                 reason::VERSION_DOWNGRADE,
                 format!(
-                    "spec.version: the data is {title} {current}, and {wanted} is older; an older server may not read it. Set it to {current} or newer."
+                    "spec.version: the data is {title} {seen}, and {shown} is older; an older server may not read it. \
+                        Set it to {seen} or newer."
                 ),
             ));
         }
@@ -137,7 +173,7 @@ fn version_and_image(
         None => Err(Invalid::surroundings(
             reason::UNKNOWN_VERSION,
             format!(
-                "spec.version: {title} {wanted} is not served. {}; choose one of these, or add it to the catalog.",
+                "spec.version: {title} {shown} is not served. {}; choose one of these, or add it to the catalog.",
                 known()
             ),
         )),
@@ -146,13 +182,17 @@ fn version_and_image(
 
 /// Whether what is already there can be used: nothing is taken over, no data is started by the wrong engine.
 pub fn surroundings(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
-    strangers(subject, observed)?;
+    conflicts(subject, observed)?;
+    scripts::check(subject, observed)?;
+    if subject.verifies() {
+        settings::is_free(subject, observed, &check_job(subject.name))?;
+    }
     retained_data(subject, observed)?;
     match (&observed.claim, &observed.storage_class) {
-        (None, Class::Missing) => Err(missing_class(subject)),
+        (None, StorageClass::Missing) => Err(missing_class(subject)),
         (
             Some(_),
-            Class::Found {
+            StorageClass::Found {
                 name,
                 can_grow: false,
                 ..
@@ -160,7 +200,9 @@ pub fn surroundings(subject: &Subject<'_>, observed: &Observed) -> Decision<()> 
         ) => Err(Invalid::surroundings(
             reason::STORAGE_CLASS_CANNOT_GROW,
             format!(
-                "spec.storage.size: the class {name} does not allow volumes to grow. Let it (allowVolumeExpansion: true); the spec's size cannot be taken back."
+                "spec.storage.size: the class {} does not allow volumes to grow. Let it (allowVolumeExpansion: true); \
+                    the spec's size cannot be taken back.",
+                quoted(name)
             ),
         )),
         _ => Ok(()),
@@ -169,85 +211,117 @@ pub fn surroundings(subject: &Subject<'_>, observed: &Observed) -> Decision<()> 
 
 fn missing_class(subject: &Subject<'_>) -> Invalid {
     let message = match &subject.cr.spec.storage.class_name {
-        Some(name) => format!("spec.storage.className: there is no StorageClass {name}. Create it, or create the instance with another one; `kubectl get storageclass` lists them."),
-        None => "The cluster has no default StorageClass. Mark one as default, or create the instance with spec.storage.className.".to_owned(),
+        Some(name) => format!("spec.storage.className: there is no StorageClass {}. Create it, or create the instance \
+            with another one; `kubectl get storageclass` lists them.", quoted(name)),
+        None => "The cluster has no default StorageClass. Mark one as default, or create the instance with \
+            spec.storage.className.".to_owned(),
     };
     Invalid::surroundings(reason::STORAGE_CLASS_NOT_FOUND, message)
 }
 
-/// An object of a child's name is ours, or a former instance's on its way out, or a stranger's.
-fn strangers(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
-    let admin = admin_secret(subject.name);
-    let children: [(&str, &str, Option<&ObjectMeta>); 7] = [
-        (
-            "Secret",
-            subject.name,
-            observed.binding.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "Secret",
-            &admin,
-            observed.admin.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "PersistentVolumeClaim",
-            subject.name,
-            observed.claim.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "ConfigMap",
-            subject.name,
-            observed.config_map.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "Service",
-            subject.name,
-            observed.service.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "NetworkPolicy",
-            subject.name,
-            observed.network_policy.as_ref().map(|o| &o.metadata),
-        ),
-        (
-            "StatefulSet",
-            subject.name,
-            observed.stateful_set.as_ref().map(|o| &o.metadata),
-        ),
-    ];
-    for (kind, name, metadata) in children
-        .into_iter()
-        .filter_map(|(kind, name, metadata)| Some((kind, name, metadata?)))
-    {
-        if !is_ours(metadata, subject.name) {
-            return Err(Invalid::surroundings(
-                reason::NAME_TAKEN,
+/// What is being deleted is looked at again so much later.
+const GOING_SECONDS: u64 = 1;
+
+/// An object of a child's name is ours, or a former instance's on its way out, or a conflict's.
+fn conflicts(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
+    let owner = Owner::instance(subject.cr);
+    // Patroni keeps its records in Endpoints without a Service, and a Service of that name would take them over. Those
+    // that Kubernetes makes for our Service have its labels.
+    let records = observed.endpoints.as_ref();
+    if let Some(found) = records.filter(|found| !owner.is_namesakes(found)) {
+        return Err(taken(Kind::Endpoints, found, "Rename or delete it"));
+    }
+    let kept = kept_children(observed);
+    let owned = owned_children(observed);
+    for (kind, metadata) in kept.iter().chain(&owned) {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let kind_name = kind.api().1;
+        let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        if !owner.is_namesakes(metadata) {
+            return Err(taken(*kind, metadata, "Rename or delete it"));
+        }
+        let former = owners.iter().any(|owner| {
+            owner.kind == "DatabaseInstance"
+                && owner.name == subject.name
+                && owner.uid != subject.uid
+        });
+        if former || metadata.deletion_timestamp.is_some() {
+            return Err(Invalid::wait(
+                reason::WAITING_FOR_DELETION,
                 format!(
-                    "There is a {kind} {name} that does not belong to this instance. Rename or delete it, or create the instance under another name."
+                    "The {kind_name} {name} of a former instance of this name is still being deleted. This goes on by \
+                        itself when it is gone."
                 ),
+                GOING_SECONDS,
             ));
         }
-        let former = metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|owner| owner.kind == "DatabaseInstance" && owner.uid != subject.uid);
-        if former || metadata.deletion_timestamp.is_some() {
-            return Err(Invalid {
-                recheck: true,
-                reason: reason::WAITING_FOR_DELETION,
-                message: format!(
-                    "The {kind} {name} of a former instance of this name is still being deleted. This goes on by itself when it is gone."
-                ),
-            });
+        let is_free = owners.is_empty() && kept.iter().any(|(of_kept, _)| of_kept == kind);
+        if !is_free && !owner.controls(metadata) {
+            // One that a former instance of this name was made to leave behind; labels alone could be anybody's.
+            return Err(taken(*kind, metadata, "Delete it, which touches no data"));
         }
     }
     Ok(())
 }
 
-fn is_ours(metadata: &ObjectMeta, instance: &str) -> bool {
-    let label = |name: &str| facts::label(metadata, name);
-    label(LABEL_MANAGED_BY) == Some(MANAGED_BY) && label(LABEL_INSTANCE) == Some(instance)
+/// Something has a name that a child would have.
+pub fn taken(kind: Kind, metadata: &ObjectMeta, remedy: &str) -> Invalid {
+    Invalid::surroundings(
+        reason::NAME_TAKEN,
+        format!(
+            "There is a {} {} that does not belong to this instance. {remedy}, or create the instance under another \
+                name.",
+            kind.api().1,
+            metadata.name.as_deref().unwrap_or_default()
+        ),
+    )
+}
+
+/// What is there of what is kept when the instance goes.
+pub fn kept_children(observed: &Observed) -> Vec<(Kind, &ObjectMeta)> {
+    let children = [
+        (
+            Kind::PersistentVolumeClaim,
+            observed.claim.as_ref().map(|o| &o.metadata),
+        ),
+        (Kind::Secret, observed.binding.as_ref().map(|o| &o.metadata)),
+        (Kind::Secret, observed.admin.as_ref().map(|o| &o.metadata)),
+    ];
+    there(&children)
+}
+
+/// What is there of what goes with the instance.
+fn owned_children(observed: &Observed) -> Vec<(Kind, &ObjectMeta)> {
+    let children = [
+        (
+            Kind::ConfigMap,
+            observed.config_map.as_ref().map(|o| &o.metadata),
+        ),
+        (
+            Kind::ConfigMap,
+            observed.scripts.as_ref().map(|o| &o.metadata),
+        ),
+        (
+            Kind::Service,
+            observed.service.as_ref().map(|o| &o.metadata),
+        ),
+        (
+            Kind::NetworkPolicy,
+            observed.network_policy.as_ref().map(|o| &o.metadata),
+        ),
+        (
+            Kind::StatefulSet,
+            observed.stateful_set.as_ref().map(|o| &o.metadata),
+        ),
+    ];
+    there(&children)
+}
+
+fn there<'a>(children: &[(Kind, Option<&'a ObjectMeta>)]) -> Vec<(Kind, &'a ObjectMeta)> {
+    let found = children.iter();
+    found
+        .filter_map(|(kind, metadata)| Some((*kind, (*metadata)?)))
+        .collect()
 }
 
 /// The claim says whose data it holds.
@@ -265,7 +339,8 @@ fn retained_data(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
             Err(Invalid::spec(
                 reason::VOLUME_LOST,
                 format!(
-                    "The PersistentVolumeClaim {} that held the data is gone. To start with an empty database, delete this resource and apply it again.",
+                    "The PersistentVolumeClaim {} that held the data is gone. To start with an empty database, delete \
+                        this resource and apply it again.",
                     subject.name
                 ),
             ))
@@ -273,6 +348,20 @@ fn retained_data(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
             Ok(())
         };
     };
+    // Every claim that was made for an instance says whose data it holds; labels alone could be anybody's.
+    let owner = Owner::instance(subject.cr);
+    if facts::annotation(&claim.metadata, ANNOTATION_ENGINE).is_none()
+        && !owner.bears_mark(&claim.metadata)
+    {
+        return Err(Invalid::surroundings(
+            reason::NAME_TAKEN,
+            format!(
+                "There is a PersistentVolumeClaim {} that does not say what data it holds, so it was not made for an \
+                    instance. Rename or delete it, or create the instance under another name.",
+                subject.name
+            ),
+        ));
+    }
     same_as_retained(
         observed,
         subject.name,
@@ -291,11 +380,12 @@ fn retained_data(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
         return Err(Invalid::spec(
             reason::STORAGE_SHRINKS,
             format!(
-                "spec.storage.size is {}, but the volume {} has {}, and a volume does not shrink. Set it to {} or more.",
-                spec.storage.size.0,
+                "spec.storage.size is {}, but the volume {} has {}, and a volume does not shrink. Set it to {} or \
+                    more.",
+                quoted(&spec.storage.size.0),
                 subject.name,
-                facts::requested(claim).unwrap_or_default(),
-                facts::requested(claim).unwrap_or_default()
+                quoted(facts::requested(claim).unwrap_or_default()),
+                quoted(facts::requested(claim).unwrap_or_default())
             ),
         ));
     }
@@ -319,7 +409,11 @@ fn same_as_retained(
         Some(found) => Err(Invalid::surroundings(
             reason::RETAINED_DATA_MISMATCH,
             format!(
-                "{field} is {wanted}, but the retained volume {name} was made with {found}. Create the instance with {field}: {found}, or under another name, or delete the PersistentVolumeClaim if its data is not needed."
+                "{field} is {}, but the retained volume {name} was made with {}. Create the instance with {field}: {}, \
+                    or under another name, or delete the PersistentVolumeClaim if its data is not needed.",
+                quoted(wanted),
+                quoted(found),
+                quoted(found)
             ),
         )),
     }

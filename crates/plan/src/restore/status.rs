@@ -1,23 +1,35 @@
 //! What the user reads of a restore.
 
-use api::condition::{READY, RECONCILING, STALLED, Statement, conditions, find, reason};
+use std::time::Duration;
+
+use api::condition::{READY, Truth, reason, state};
+use api::reported::Reported;
 use api::restore::RestorePhase;
 use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{Invalid, Notice};
+use crate::Invalid;
+use crate::step::{Standing, Step};
+
+/// While something is wrong that may be cured elsewhere.
+const LATER: Duration = Duration::from_secs(15);
+
+/// What is said, and the fields of the status.
+pub type Verdict = (Step, DatabaseRestoreStatus);
+
+/// Not Ready, for the reason of the standing.
+fn not_ready(reason: &'static str, message: &str, standing: Standing) -> Step {
+    Step::says([state(READY, Truth::False, reason, message)], standing)
+}
 
 /// Nothing was made: something is not as the restore needs it.
-pub fn waiting(cr: &DatabaseRestore, invalid: &Invalid, now: &Time) -> DatabaseRestoreStatus {
-    let besides = match invalid.reason {
-        reason::BACKUP_NOT_READY => RECONCILING,
-        _ => STALLED,
-    };
-    let said = [(READY, "False"), (besides, "True")];
-    DatabaseRestoreStatus {
+pub fn waiting(cr: &DatabaseRestore, invalid: &Invalid) -> Verdict {
+    let step = not_ready(invalid.reason, &invalid.message, invalid.into());
+    let status = DatabaseRestoreStatus {
         phase: Some(RestorePhase::Pending),
-        ..say(cr, &said, invalid.reason, &invalid.message, now)
-    }
+        ..cr.last_status()
+    };
+    (step.again(invalid.requeue(LATER)), status)
 }
 
 /// The instance is on its way.
@@ -25,43 +37,32 @@ pub fn running(
     cr: &DatabaseRestore,
     instance: Option<&DatabaseInstance>,
     message: String,
-    now: &Time,
-) -> DatabaseRestoreStatus {
-    let said = [(READY, "False"), (RECONCILING, "True")];
-    DatabaseRestoreStatus {
+) -> Verdict {
+    let standing = Standing::under_way(reason::RESTORING, message.clone());
+    let status = DatabaseRestoreStatus {
         phase: Some(RestorePhase::Running),
         started_at: instance.and_then(|instance| instance.metadata.creation_timestamp.clone()),
-        ..say(cr, &said, reason::RESTORING, &message, now)
-    }
+        ..cr.last_status()
+    };
+    (not_ready(reason::RESTORING, &message, standing), status)
 }
 
 /// The instance needs a person.
-pub fn stalled(
-    cr: &DatabaseRestore,
-    instance: &DatabaseInstance,
-    stalled: &Condition,
-    now: &Time,
-) -> DatabaseRestoreStatus {
+pub fn stalled(cr: &DatabaseRestore, instance: &DatabaseInstance, stalled: &Condition) -> Verdict {
     let message = format!("The instance {}: {}", cr.spec.instance, stalled.message);
-    let said = [(READY, "False"), (STALLED, "True")];
-    let mut status = DatabaseRestoreStatus {
+    let reason = stalled.reason.clone();
+    let standing = Standing::blocked(reason.clone(), message.clone());
+    let status = DatabaseRestoreStatus {
         phase: Some(RestorePhase::Running),
         started_at: instance.metadata.creation_timestamp.clone(),
-        ..say(cr, &said, reason::RESTORING, &message, now)
+        ..cr.last_status()
     };
-    for condition in &mut status.conditions {
-        condition.reason.clone_from(&stalled.reason);
-    }
-    status
+    let step = Step::says([state(READY, Truth::False, reason, message)], standing);
+    (step, status)
 }
 
 /// The instance has served.
-pub fn ready(
-    cr: &DatabaseRestore,
-    instance: &DatabaseInstance,
-    ready: &Condition,
-    now: &Time,
-) -> DatabaseRestoreStatus {
+pub fn ready(cr: &DatabaseRestore, instance: &DatabaseInstance, ready: &Condition) -> Verdict {
     let of_instance = instance.status.clone().unwrap_or_default();
     let record = of_instance.restore.unwrap_or_default();
     let started_at = instance.metadata.creation_timestamp.clone();
@@ -80,83 +81,27 @@ pub fn ready(
     let seconds = started_at
         .as_ref()
         .map(|started| completed_at.0.as_second() - started.0.as_second());
-    DatabaseRestoreStatus {
+    let status = DatabaseRestoreStatus {
         phase: Some(RestorePhase::Ready),
         duration: seconds.map(duration),
         started_at,
         completed_at: Some(completed_at),
         steps: record.steps,
         restored_from: of_instance.restored_from,
-        ..say(cr, &[(READY, "True")], reason::COMPLETED, &message, now)
-    }
+        ..cr.last_status()
+    };
+    let says = [state(READY, Truth::True, reason::COMPLETED, message)];
+    (Step::says(says, Standing::AtRest), status)
 }
 
 /// The restore is given up.
-pub fn ended(
-    cr: &DatabaseRestore,
-    reason: &'static str,
-    message: String,
-    now: &Time,
-) -> DatabaseRestoreStatus {
-    let said = [(READY, "False"), (STALLED, "True")];
-    DatabaseRestoreStatus {
+pub fn ended(cr: &DatabaseRestore, reason: &'static str, message: String) -> Verdict {
+    let standing = Standing::blocked(reason, message.clone());
+    let status = DatabaseRestoreStatus {
         phase: Some(RestorePhase::Failed),
-        ..say(cr, &said, reason, &message, now)
-    }
-}
-
-/// The status when the instance could not be written.
-pub fn failed(cr: &DatabaseRestore, error: &str, now: &Time) -> DatabaseRestoreStatus {
-    let message = format!(
-        "The API server refused a write: {error}. It is tried again; the operator's log shows more."
-    );
-    waiting(
-        cr,
-        &Invalid::surroundings(reason::APPLY_FAILED, message),
-        now,
-    )
-}
-
-/// Conditions with one reason and message; all else as it was.
-fn say(
-    cr: &DatabaseRestore,
-    said: &[(&'static str, &'static str)],
-    reason: &'static str,
-    message: &str,
-    now: &Time,
-) -> DatabaseRestoreStatus {
-    let before = cr.status.clone().unwrap_or_default();
-    let generation = cr.metadata.generation.unwrap_or_default();
-    let statements: Vec<Statement> = said
-        .iter()
-        .map(|(type_, status)| Statement {
-            type_,
-            status,
-            reason,
-            message: message.to_owned(),
-        })
-        .collect();
-    DatabaseRestoreStatus {
-        observed_generation: Some(generation),
-        conditions: conditions(&before.conditions, &statements, generation, now),
-        ..before
-    }
-}
-
-/// An Event when the reason of Ready is a new one.
-pub fn notices(cr: &DatabaseRestore, status: &DatabaseRestoreStatus) -> Vec<Notice> {
-    let before = cr.status.as_ref();
-    let before = before.and_then(|status| find(&status.conditions, READY));
-    let ready = find(&status.conditions, READY);
-    ready
-        .filter(|ready| before.is_none_or(|before| before.reason != ready.reason))
-        .into_iter()
-        .map(|condition| Notice {
-            warning: find(&status.conditions, STALLED).is_some(),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-        })
-        .collect()
+        ..cr.last_status()
+    };
+    (not_ready(reason, &message, standing), status)
 }
 
 /// Whole seconds as people write them, such as 6s or 1m12s.

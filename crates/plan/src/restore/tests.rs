@@ -10,10 +10,10 @@ use proptest::prelude::proptest;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::preflight::{Facts, Snapshot, Source, Wanted, check};
 use super::{Observed, Plan, decide};
 use crate::catalog::Catalog;
-use crate::instance::Class;
+use crate::origin::{Facts, Snapshot, Source, Wanted, check};
+use crate::storage_class::StorageClass;
 use crate::{Invalid, Kind, Write};
 
 pub const NOW: &str = "2026-05-01T10:00:00Z";
@@ -41,17 +41,22 @@ pub fn found(engine: Engine, backup: Value, snapshot: Value) -> Source {
         "spec": {"instance": "old"},
         "status": {
             "phase": "Ready", "takenAt": "2026-05-01T03:00:00Z", "restoreSize": "2Gi",
-            "conditions": [{"type": "Ready", "status": "True", "reason": "Completed", "message": "Good.", "lastTransitionTime": NOW}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Completed", "message": "Good.",
+                "lastTransitionTime": NOW}],
             "snapshot": {"name": "nightly", "driver": "csi.example", "contentName": "content"},
             "source": {
                 "instance": "old", "uid": "old-uid", "pvc": "old", "engine": engine.name(), "version": version,
-                "database": "orders", "username": "app", "storageClass": "fast", "parameters": {"max_connections": "50"},
+                "database": "orders", "username": "app", "storageClass": "fast",
+                    "parameters": {"max_connections": "50"},
             },
         },
     });
     merge(&mut all, &backup);
     let mut copied = json!({
-        "metadata": {"name": "nightly", "namespace": "demo", "annotations": {"minidbaas.dev/backup-uid": "backup-uid"}},
+        "metadata": {
+            "name": "nightly", "namespace": "demo", "uid": "snapshot-uid",
+                "annotations": {"minidbaas.dev/backup-uid": "backup-uid"},
+        },
         "status": {"readyToUse": true, "restoreSize": "2Gi", "boundVolumeSnapshotContentName": "content"},
     });
     let snapshot = if snapshot.is_null() {
@@ -93,19 +98,28 @@ fn checked<'a>(
 }
 
 #[rstest]
-#[case::pending(json!({"status": {"phase": "Pending", "conditions": []}}), json!({}), reason::BACKUP_NOT_READY, "by itself")]
-#[case::running(json!({"status": {"phase": "Running", "conditions": []}}), json!({}), reason::BACKUP_NOT_READY, "nightly")]
+#[case::pending(json!({"status": {"phase": "Pending", "conditions": []}}), json!({}), reason::BACKUP_NOT_READY,
+    "by itself")]
+#[case::running(json!({"status": {"phase": "Running", "conditions": []}}), json!({}), reason::BACKUP_NOT_READY,
+    "nightly")]
 #[case::new(json!({"status": null}), json!({}), reason::BACKUP_NOT_READY, "nightly")]
-#[case::failed(json!({"status": {"phase": "Failed", "conditions": []}}), json!({}), reason::BACKUP_UNUSABLE, "Restore another")]
+#[case::failed(json!({"status": {"phase": "Failed", "conditions": []}}), json!({}), reason::BACKUP_UNUSABLE,
+    "Restore another")]
 #[case::leaving(json!({"metadata": {"deletionTimestamp": NOW}}), json!({}), reason::BACKUP_UNUSABLE, "being deleted")]
 #[case::no_snapshot(json!({}), Value::Null, reason::BACKUP_UNUSABLE, "VolumeSnapshot is gone")]
-#[case::other_snapshot(json!({}), json!({"metadata": {"annotations": {"minidbaas.dev/backup-uid": "x"}}}), reason::BACKUP_UNUSABLE, "not its own")]
-#[case::broken_snapshot(json!({}), json!({"status": {"readyToUse": false, "error": {"message": "disk on fire."}}}), reason::BACKUP_UNUSABLE, "disk on fire")]
-#[case::engine(json!({"status": {"source": {"engine": "mysql"}}}), json!({}), reason::RESTORE_MISMATCH, "spec.engine: mysql")]
-#[case::unserved(json!({"status": {"source": {"version": "17.3"}}}), json!({}), reason::UNKNOWN_VERSION, "set spec.version")]
-#[case::username(json!({"status": {"source": {"username": "eve"}}}), json!({}), reason::RESTORE_MISMATCH, "spec.username: eve")]
+#[case::other_snapshot(json!({}), json!({"metadata": {"annotations": {"minidbaas.dev/backup-uid": "x"}}}),
+    reason::BACKUP_UNUSABLE, "not its own")]
+#[case::broken_snapshot(json!({}), json!({"status": {"readyToUse": false, "error": {"message": "disk on fire."}}}),
+    reason::BACKUP_UNUSABLE, "disk on fire")]
+#[case::engine(json!({"status": {"source": {"engine": "mysql"}}}), json!({}), reason::RESTORE_MISMATCH,
+    "spec.engine: mysql")]
+#[case::unserved(json!({"status": {"source": {"version": "17.3"}}}), json!({}), reason::UNKNOWN_VERSION,
+    "set spec.version")]
+#[case::username(json!({"status": {"source": {"username": "eve"}}}), json!({}), reason::RESTORE_MISMATCH,
+    "spec.username: eve")]
 #[case::size(json!({"status": {"restoreSize": "3Gi"}}), json!({}), reason::VOLUME_TOO_SMALL, "at least 3Gi")]
-#[case::driver(json!({"status": {"snapshot": {"driver": "other"}}}), json!({}), reason::SNAPSHOT_UNSUPPORTED, "spec.storage.className")]
+#[case::driver(json!({"status": {"snapshot": {"driver": "other"}}}), json!({}), reason::SNAPSHOT_UNSUPPORTED,
+    "spec.storage.className")]
 fn a_backup_that_does_not_do_is_refused_by_name(
     #[case] backup: Value,
     #[case] snapshot: Value,
@@ -194,10 +208,11 @@ impl World {
                 source: found(Engine::Postgresql, json!({}), json!({})),
                 instance: None,
                 retained: None,
-                storage_class: Class::Found {
+                storage_class: StorageClass::Found {
                     name: "fast".into(),
                     can_grow: true,
                     provisioner: "csi.example".into(),
+                    access_mode: crate::storage_class::EXCLUSIVE,
                 },
             },
             now: serde_json::from_value(json!(NOW)).unwrap(),
@@ -219,7 +234,7 @@ impl World {
         let again = decide(&self.cr, &self.observed, &self.now);
         if plan.writes.is_empty() {
             assert_eq!((again.writes, again.status), (vec![], plan.status.clone()));
-            assert_eq!(again.notices, vec![]);
+            assert_eq!(again.events, vec![]);
         }
         plan
     }
@@ -229,7 +244,10 @@ impl World {
         let mut instance = json!(self.observed.instance);
         let conditions: Vec<Value> = conditions
             .iter()
-            .map(|(type_, status, reason, message)| json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-05-01T10:01:12Z"}))
+            .map(|(type_, status, reason, message)| {
+                json!({"type": type_, "status": status, "reason": reason,
+                "message": message, "lastTransitionTime": "2026-05-01T10:01:12Z"})
+            })
             .collect();
         instance["status"] = status;
         instance["status"]["conditions"] = json!(conditions);
@@ -282,8 +300,10 @@ fn a_restore_makes_one_instance_and_follows_it() {
     world.instance(
         &[(READY, "True", reason::RUNNING, "It serves.")],
         json!({
-            "restore": {"startedAt": NOW, "completedAt": "2026-05-01T10:01:12Z", "steps": [{"name": "Volume", "seconds": 3}]},
-            "restoredFrom": {"instance": "old", "backup": "nightly", "uid": "backup-uid", "takenAt": "2026-05-01T03:00:00Z"},
+            "restore": {"startedAt": NOW, "completedAt": "2026-05-01T10:01:12Z", "steps": [{"name": "Volume",
+                "seconds": 3}]},
+            "restoredFrom": {"instance": "old", "backup": "nightly", "uid": "backup-uid",
+                "takenAt": "2026-05-01T03:00:00Z"},
         }),
     );
     world.pass();
@@ -315,9 +335,11 @@ fn overrides_come_before_what_was_backed_up() {
     world.observed.instance = Some(serde_json::from_value(other).unwrap());
 }, reason::INSTANCE_EXISTS)]
 #[case::volume(|world: &mut World| world.observed.retained = Some("PersistentVolumeClaim"), reason::INSTANCE_EXISTS)]
-#[case::class(|world: &mut World| world.observed.storage_class = Class::Missing, reason::STORAGE_CLASS_NOT_FOUND)]
+#[case::class(|world: &mut World| world.observed.storage_class = StorageClass::Missing,
+    reason::STORAGE_CLASS_NOT_FOUND)]
 #[case::backup(|world: &mut World| world.observed.source = Source::Unavailable, reason::BACKUP_NOT_AVAILABLE)]
-#[case::paused(|world: &mut World| world.cr.metadata.annotations = Some([(api::names::ANNOTATION_PAUSED.to_owned(), "true".to_owned())].into()), reason::PAUSED)]
+#[case::paused(|world: &mut World| world.cr.metadata.annotations = Some([(api::names::ANNOTATION_PAUSED.to_owned(),
+    "true".to_owned())].into()), reason::PAUSED)]
 fn what_cannot_work_makes_nothing(#[case] spoil: fn(&mut World), #[case] expected: &str) {
     let mut world = World::new(json!({}));
     spoil(&mut world);
@@ -359,7 +381,11 @@ fn a_restore_ends_when_its_instance_goes_or_takes_too_long() {
 #[test]
 fn a_refused_write_is_told_and_tried_again() {
     let mut world = World::new(json!({}));
-    world.cr.status = Some(super::failed(&world.cr, "admission says no", &world.now));
+    let planned = decide(&world.cr, &world.observed, &world.now).status;
+    assert_eq!(planned.phase, Some(RestorePhase::Running));
+    let failed = super::failed(&world.cr, &planned, "admission says no", &world.now);
+    world.cr.status = Some(failed);
     assert_eq!(world.reason(STALLED), reason::APPLY_FAILED);
+    assert_eq!(world.said(RECONCILING), None);
     assert_eq!(world.pass().writes.len(), 1);
 }

@@ -1,5 +1,5 @@
-//! Checks the five fields of a schedule before croner reads them: croner lets more pass than is documented here (empty list items,
-//! names in any field, macros), and its messages name neither the field nor the remedy.
+//! Checks the five fields of a schedule before croner reads them: croner lets more pass than is documented here (empty
+//! list items, names in any field, macros), and its messages name neither the field nor the remedy.
 
 use croner::Cron;
 

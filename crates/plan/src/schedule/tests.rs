@@ -1,4 +1,5 @@
-//! Given clocks around changes of local time, and what is refused; `reading` compares with a second reading of the rules.
+//! Given clocks around changes of local time, and what is refused; `reading` compares with a second reading of the
+//! rules.
 
 mod reading;
 
@@ -41,25 +42,31 @@ fn firings(cron: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
 #[case::beside("0 1 * * *", BERLIN, "2026-03-28T12:00:00Z", &["29 01:00+01:00", "30 01:00+02:00"])]
 #[case::repeated("30 2 * * *", BERLIN, "2026-10-24T12:00:00Z", &["25 02:30+02:00", "26 02:30+01:00"])]
 #[case::skips_every_hour("30 * * * *", BERLIN, "2026-03-29T00:00:00Z", &["29 01:30+01:00", "29 03:30+02:00"])]
-#[case::repeats_every_hour("0 * * * *", BERLIN, "2026-10-24T23:30:00Z", &["25 02:00+02:00", "25 02:00+01:00", "25 03:00+01:00"])]
-#[case::even_hours("0 */2 * * *", BERLIN, "2026-03-28T22:30:00Z", &["29 00:00+01:00", "29 03:00+02:00", "29 04:00+02:00"])]
+#[case::repeats_every_hour("0 * * * *", BERLIN, "2026-10-24T23:30:00Z", &["25 02:00+02:00", "25 02:00+01:00",
+    "25 03:00+01:00"])]
+#[case::even_hours("0 */2 * * *", BERLIN, "2026-03-28T22:30:00Z", &["29 00:00+01:00", "29 03:00+02:00",
+    "29 04:00+02:00"])]
 // 8 March 2026 and 1 November 2026.
 #[case::skipped("15 2 * * *", NEW_YORK, "2026-03-08T00:00:00Z", &["08 03:00-04:00", "09 02:15-04:00"])]
 #[case::repeated("15 1 * * *", NEW_YORK, "2026-11-01T00:00:00Z", &["01 01:15-04:00", "02 01:15-05:00"])]
 #[case::skips_every_hour("*/30 * * * *", NEW_YORK, "2026-03-08T06:15:00Z", &["08 01:30-05:00", "08 03:00-04:00"])]
-#[case::repeats_every_hour("*/30 0-23 * * *", NEW_YORK, "2026-11-01T05:15:00Z", &["01 01:30-04:00", "01 01:00-05:00", "01 01:30-05:00", "01 02:00-05:00"])]
+#[case::repeats_every_hour("*/30 0-23 * * *", NEW_YORK, "2026-11-01T05:15:00Z", &["01 01:30-04:00", "01 01:00-05:00",
+    "01 01:30-05:00", "01 02:00-05:00"])]
 // Half an hour: 4 October 2026 from 2:00 to 2:30, 5 April 2026 from 2:00 to 1:30.
 #[case::skipped("10 2 * * *", LORD_HOWE, "2026-10-03T00:00:00Z", &["04 02:30+11:00", "05 02:10+11:00"])]
 #[case::repeated("40 1 * * *", LORD_HOWE, "2026-04-04T00:00:00Z", &["05 01:40+11:00", "06 01:40+10:30"])]
 #[case::skips_every_hour("0 * * * *", LORD_HOWE, "2026-10-03T14:00:00Z", &["04 01:00+10:30", "04 03:00+11:00"])]
-#[case::repeats_every_hour("45 * * * *", LORD_HOWE, "2026-04-04T14:00:00Z", &["05 01:45+11:00", "05 01:45+10:30", "05 02:45+10:30"])]
+#[case::repeats_every_hour("45 * * * *", LORD_HOWE, "2026-04-04T14:00:00Z", &["05 01:45+11:00", "05 01:45+10:30",
+    "05 02:45+10:30"])]
 // Midnight itself is skipped on 24 April 2026; a whole day, 30 December, was skipped in 2011.
 #[case::midnight("0 0 * * FRI", "Africa/Cairo", "2026-04-20T00:00:00Z", &["24 01:00+03:00"])]
-#[case::day("0 6 * * *", "Pacific/Apia", "2011-12-29T00:00:00Z", &["29 06:00-10:00", "31 00:00+14:00", "31 06:00+14:00"])]
+#[case::day("0 6 * * *", "Pacific/Apia", "2011-12-29T00:00:00Z", &["29 06:00-10:00", "31 00:00+14:00",
+    "31 06:00+14:00"])]
 #[case::leap_day("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", &["29 00:00+00:00"])]
 #[case::either_day("0 0 13 * fri", "UTC", "2026-03-10T00:00:00Z", &["13 00:00+00:00", "20 00:00+00:00"])]
 #[case::no_restriction("0 0 13 */1 */1", "UTC", "2026-03-10T00:00:00Z", &["13 00:00+00:00", "13 00:00+00:00"])]
-#[case::week_end("0 0 * * sat-SUN", "UTC", "2026-03-10T00:00:00Z", &["14 00:00+00:00", "15 00:00+00:00", "21 00:00+00:00"])]
+#[case::week_end("0 0 * * sat-SUN", "UTC", "2026-03-10T00:00:00Z", &["14 00:00+00:00", "15 00:00+00:00",
+    "21 00:00+00:00"])]
 fn fires(#[case] cron: &str, #[case] zone: &str, #[case] after: &str, #[case] expected: &[&str]) {
     assert_eq!(firings(cron, zone, after, expected.len()), expected);
 }

@@ -1,4 +1,5 @@
-// Command dns is CoreDNS with the four plugins that a cluster without an uplink needs, instead of the sixty it comes with.
+// Command dns is CoreDNS with the four plugins that a cluster without an uplink needs, instead of the sixty it comes
+// with.
 package main
 
 import (

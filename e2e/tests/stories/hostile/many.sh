@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Runs in a pod like the server's, with an instance's own scripts and settings mounted. Standard input: triples of a user, a
 # database and a password as hexadecimal digits. The first is what prepare.sh builds a volume with, the second what it keys that
 # volume to. The others get in through the same functions of it, without a start of the server for each. Then the server starts,
@@ -22,6 +23,7 @@ put ${triples[1]}
 bash /etc/minidbaas/prepare.sh
 
 # All that it defines, without what it does.
+# shellcheck disable=SC1090 # it is made here
 source <(sed '/^rm -rf "\$new"$/,$d' /etc/minidbaas/prepare.sh)
 
 as_postgresql() { # USER DATABASE PASSWORD [ARGUMENT...]

@@ -1,5 +1,5 @@
-//! Where a password could leak to, watched from before the first instance until after the last change: processes, Jobs and their
-//! logs come and go.
+//! Where a password could leak to, watched from before the first instance until after the last change: processes, Jobs
+//! and their logs come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,8 @@ use e2e::audit::Mark;
 use e2e::{Cluster, Space};
 
 /// Objects in which no password may be; Secrets are the only others.
-const KINDS: &str = "dbinstances,pods,jobs,statefulsets,controllerrevisions,configmaps,services,networkpolicies,pvc,haclusters,postgresqls,endpoints";
+const KINDS: &str = "dbinstances,pods,jobs,statefulsets,controllerrevisions,\
+    configmaps,services,networkpolicies,pvc,haclusters,postgresqls,endpoints";
 
 /// What is found, by place.
 pub type Found = Vec<(&'static str, String)>;
@@ -46,10 +47,19 @@ impl Places {
         let watching = std::thread::spawn({
             let (seen, over) = (Arc::clone(&seen), Arc::clone(&over));
             move || {
-                while !over.load(Ordering::Relaxed) {
-                    look(&logs, &prefix, &mut locked(&seen));
+                let mut known = BTreeMap::new();
+                for round in 0_u32.. {
+                    // A log stays longer than a process.
+                    if round.is_multiple_of(20) {
+                        of_containers(&logs, &prefix, &mut locked(&seen));
+                    }
+                    processes(&mut known, &mut locked(&seen));
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
                     std::thread::sleep(Duration::from_millis(25));
                 }
+                of_containers(&logs, &prefix, &mut locked(&seen));
             }
         });
         let listing = tokio::spawn(list(
@@ -109,13 +119,19 @@ fn locked(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Every process of the machine, the node's among them, and every log of the namespace's containers.
-fn look(logs: &Path, prefix: &str, seen: &mut Seen) {
-    let ourselves = std::process::id().to_string();
+/// Every process of the machine, the node's among them, as often as it may still become another program; `known` says
+/// how often each was looked at.
+fn processes(known: &mut BTreeMap<u32, u32>, seen: &mut Seen) {
+    let before = std::mem::take(known);
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let number = name.to_string_lossy();
-        if number == ourselves || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        let Some(number) = number.filter(|number| *number != std::process::id()) else {
+            continue;
+        };
+        let looks = before.get(&number).copied().unwrap_or_default();
+        known.insert(number, looks + 1);
+        if looks > 3 && !looks.is_multiple_of(40) {
             continue;
         }
         // It may have ended meanwhile.
@@ -123,6 +139,10 @@ fn look(logs: &Path, prefix: &str, seen: &mut Seen) {
         seen.arguments.insert(read("cmdline"));
         seen.environments.insert(read("environ"));
     }
+}
+
+/// Every log of the namespace's containers.
+fn of_containers(logs: &Path, prefix: &str, seen: &mut Seen) {
     for entry in fs::read_dir(logs).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(prefix) {
             keep(&entry.path(), seen);
@@ -155,7 +175,7 @@ async fn list(
         for object in list["items"].as_array().into_iter().flatten() {
             locked(&seen).objects.insert(object.to_string());
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Truth {
                     world.job_pod(true, None);
                     self.held_since = Some(now);
                 }
-                Method::Offline if crate::backup::wants_server_down(&world.cr) => {
+                Method::Offline if crate::reading::backup::wants_server_down(&world.cr) => {
                     // A pod after the first takes its time.
                     world.after(3 * i64::from(std::mem::replace(&mut self.was_held, true)));
                     let since = world.now.0.as_second();

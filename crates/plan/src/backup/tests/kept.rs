@@ -6,7 +6,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::world::{START, World, at, good, typed};
-use crate::backup::{Peers, is_due, is_good};
+use crate::backup::{Peers, is_due};
+use crate::reading::backup::is_good;
 use crate::{Kind, Write};
 
 const DAY: i64 = 86400;
@@ -18,7 +19,7 @@ fn ready(spec: Value) -> World {
 #[rstest]
 #[case::vanished("vanished", reason::SNAPSHOT_LOST)]
 #[case::leaving("leaving", reason::SNAPSHOT_LOST)]
-#[case::stranger("stranger", reason::SNAPSHOT_LOST)]
+#[case::conflict("conflict", reason::SNAPSHOT_LOST)]
 #[case::error("error", reason::SNAPSHOT_FAILED)]
 #[case::not_ready("not ready", reason::SNAPSHOT_FAILED)]
 fn a_snapshot_that_goes_bad_later_is_told_and_one_that_comes_back_too(
@@ -31,7 +32,7 @@ fn a_snapshot_that_goes_bad_later_is_told_and_one_that_comes_back_too(
     match what {
         "vanished" => world.observed.snapshot = None,
         "leaving" => world.snapshot(json!({"metadata": {"deletionTimestamp": world.now}})),
-        "stranger" => {
+        "conflict" => {
             world.snapshot(json!({"metadata": {"annotations": {"minidbaas.dev/backup-uid": "x"}}}))
         }
         "error" => {
@@ -40,8 +41,8 @@ fn a_snapshot_that_goes_bad_later_is_told_and_one_that_comes_back_too(
         }
         _ => world.snapshot(json!({"status": {"readyToUse": false}})),
     }
-    let notices = world.pass().notices;
-    assert!(notices[0].warning && notices[0].reason == expected);
+    let events = world.pass().events;
+    assert!(events[0].warning && events[0].reason == expected);
     world.settle();
     assert_eq!(
         (world.phase().as_str(), world.reason(READY).as_str()),
@@ -208,27 +209,38 @@ fn without_a_living_instance_also_the_last_one_goes(#[values(false, true)] leavi
     assert_goes(&mut world);
 }
 
-fn copy(status: Value) -> api::DatabaseInstance {
+fn copy(namespace: &str, status: Value) -> api::DatabaseInstance {
     typed(json!({
-        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": "copy", "namespace": "demo"},
-        "spec": {"engine": "postgresql", "storage": {"size": "2Gi"}, "restoreFrom": {"backup": {"name": "nightly"}}},
+        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": "copy",
+            "namespace": namespace},
+        "spec": {"engine": "postgresql", "storage": {"size": "2Gi"}, "restoreFrom": {"backup": {"name": "nightly",
+            "namespace": "demo"}}},
         "status": status,
     }))
 }
 
+/// A restore that has not come to its end.
+fn restore(namespace: &str) -> api::DatabaseRestore {
+    typed(json!({
+        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore", "metadata": {"name": "r",
+            "namespace": namespace},
+        "spec": {"backup": {"name": "nightly", "namespace": "demo"}, "instance": "copy"},
+    }))
+}
+
+/// Peers that have yet to read the backup: an instance, or a DatabaseRestore.
+fn users(namespace: &str, restoring: bool) -> Peers {
+    let copies = vec![copy(namespace, json!({"phase": "Restoring"}))];
+    Peers {
+        restores: restoring.then(|| restore(namespace)).into_iter().collect(),
+        copies: if restoring { Vec::new() } else { copies },
+        ..peers(&[("newer", START + DAY)])
+    }
+}
+
 #[rstest]
 fn one_that_a_restore_uses_stays(#[values(false, true)] restoring: bool) {
-    let newer = peers(&[("newer", START + DAY)]);
-    let copies = if restoring {
-        vec![]
-    } else {
-        vec![copy(json!({"phase": "Restoring"}))]
-    };
-    let mut world = due(Peers {
-        restoring,
-        copies,
-        ..newer.clone()
-    });
+    let mut world = due(users("demo", restoring));
     world.settle();
     assert_eq!(
         (world.phase().as_str(), world.reason(READY).as_str()),
@@ -242,9 +254,43 @@ fn one_that_a_restore_uses_stays(#[values(false, true)] restoring: bool) {
     let served = json!({"phase": "Running", "storage": {"requested": "2Gi", "capacity": "2Gi"},
         "restore": {"completedAt": at(START)}});
     world.observed.peers = Some(Peers {
-        copies: vec![copy(served)],
-        ..newer
+        copies: vec![copy("demo", served)],
+        ..peers(&[("newer", START + DAY)])
     });
+    assert_goes(&mut world);
+}
+
+#[rstest]
+fn of_another_namespace_only_what_is_allowed_counts(#[values(false, true)] restoring: bool) {
+    let users = users("elsewhere", restoring);
+    assert_goes(&mut due(users.clone()));
+    let mut asked = due(users);
+    asked.cr.spec.allowed_namespaces = vec!["elsewhere".to_owned()];
+    asked.settle();
+    assert_eq!(asked.reason(READY), reason::IN_USE);
+    assert!(!asked.gone);
+}
+
+#[rstest]
+#[case::a_year_ahead(Some(365 * DAY))]
+#[case::behind(Some(-301))]
+#[case::unknown(None)]
+fn nothing_goes_by_a_clock_that_differs(
+    #[case] skew: Option<i64>,
+    #[values(false, true)] lost: bool,
+) {
+    let mut world = due(peers(&[("newer", START + DAY)]));
+    world.observed.clock_skew = skew;
+    if lost {
+        world.observed.snapshot = None;
+    }
+    world.settle();
+    assert!(!world.gone);
+    if !lost {
+        assert_eq!(world.reason(READY), reason::CLOCK_DIFFERS);
+        assert!(is_good(&world.cr));
+    }
+    world.observed.clock_skew = Some(300);
     assert_goes(&mut world);
 }
 
@@ -254,7 +300,7 @@ fn one_whose_snapshot_is_lost_goes_when_it_is_due() {
     world.observed.snapshot = None;
     assert_goes(&mut world);
     let mut used = due(Peers {
-        restoring: true,
+        restores: vec![restore("demo")],
         ..Peers::default()
     });
     used.observed.snapshot = None;
@@ -315,7 +361,7 @@ fn a_refused_write_is_told_and_the_truth_stays(#[values(false, true)] quota: boo
     };
     let mut world = World::new(Engine::Postgresql, json!({}));
     let planned = world.decide().status;
-    world.cr.status = Some(crate::backup::failed(
+    world.cr.status = Some(crate::report::refused(
         &world.cr, &planned, error, &world.now,
     ));
     assert_eq!(
@@ -324,7 +370,7 @@ fn a_refused_write_is_told_and_the_truth_stays(#[values(false, true)] quota: boo
     );
     let mut world = ready(json!({}));
     let planned = world.decide().status;
-    world.cr.status = Some(crate::backup::failed(
+    world.cr.status = Some(crate::report::refused(
         &world.cr, &planned, error, &world.now,
     ));
     assert!(is_good(&world.cr));

@@ -70,7 +70,7 @@ fn unbound(world: &mut World) {
 
 fn name_taken(world: &mut World) {
     world.observed.snapshot = Some(typed(json!({
-        "metadata": {"name": "nightly", "uid": "stranger", "annotations": {"minidbaas.dev/backup-uid": "another"}},
+        "metadata": {"name": "nightly", "uid": "conflict", "annotations": {"minidbaas.dev/backup-uid": "another"}},
         "status": {"creationTime": world.now, "readyToUse": true},
     })));
 }
@@ -78,15 +78,20 @@ fn name_taken(world: &mut World) {
 type Spoil = fn(&mut World);
 
 #[rstest]
-#[case::no_api(no_api, reason::SNAPSHOT_API_MISSING, &["snapshot.storage.k8s.io/v1", "Install", "external-snapshotter"])]
-#[case::no_class_named(named, reason::SNAPSHOT_CLASS_NOT_FOUND, &["spec.snapshotClassName", "fine", "kubectl get volumesnapshotclass"])]
-#[case::of_another_driver(of_another_driver, reason::SNAPSHOT_UNSUPPORTED, &["spec.snapshotClassName", "other.example", "csi.example"])]
-#[case::none_of_the_driver(none_of_the_driver, reason::SNAPSHOT_CLASS_NOT_FOUND, &["csi.example", "fast", "Create one"])]
+#[case::no_api(no_api, reason::SNAPSHOT_API_MISSING, &["snapshot.storage.k8s.io/v1", "Install",
+    "external-snapshotter"])]
+#[case::no_class_named(named, reason::SNAPSHOT_CLASS_NOT_FOUND, &["spec.snapshotClassName", "fine",
+    "kubectl get volumesnapshotclass"])]
+#[case::of_another_driver(of_another_driver, reason::SNAPSHOT_UNSUPPORTED, &["spec.snapshotClassName",
+    "other.example", "csi.example"])]
+#[case::none_of_the_driver(none_of_the_driver, reason::SNAPSHOT_CLASS_NOT_FOUND, &["csi.example", "fast",
+    "Create one"])]
 #[case::several(several, reason::SNAPSHOT_CLASS_NOT_FOUND, &["a, b", "is-default-class", "spec.snapshotClassName"])]
 #[case::local_volume(local_volume, reason::SNAPSHOT_UNSUPPORTED, &["fast", "no CSI driver", "Move"])]
 #[case::no_driver(no_driver, reason::SNAPSHOT_UNSUPPORTED, &["fast", "no CSI driver", "Move"])]
 #[case::no_instance(no_instance, reason::INSTANCE_NOT_FOUND, &["spec.instance", "shop", "kubectl get dbinstances"])]
-#[case::never_served(never_served, reason::INSTANCE_NOT_READY, &["spec.instance", "accepted connections", "kubectl get dbinstance shop"])]
+#[case::never_served(never_served, reason::INSTANCE_NOT_READY, &["spec.instance", "accepted connections",
+    "kubectl get dbinstance shop"])]
 #[case::no_status(no_status, reason::INSTANCE_NOT_READY, &["spec.instance", "accepted connections"])]
 #[case::no_claim(no_claim, reason::INSTANCE_NOT_READY, &["spec.instance", "no volume yet"])]
 #[case::unbound(unbound, reason::INSTANCE_NOT_READY, &["spec.instance", "no volume yet"])]
@@ -138,7 +143,7 @@ fn nothing_is_made(
     assert_eq!(
         (world.made, world.deleted),
         (0, 0),
-        "a stranger's snapshot is left alone"
+        "a conflict's snapshot is left alone"
     );
 }
 

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::world::{START, UID, World, at};
-use crate::backup::wants_server_down;
+use crate::reading::backup::wants_server_down;
 
 fn offline() -> World {
     World::new(

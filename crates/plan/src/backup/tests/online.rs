@@ -260,14 +260,14 @@ fn a_paused_backup_makes_nothing_and_says_so() {
 #[test]
 fn what_is_under_way_is_no_event() {
     let mut world = World::new(Engine::Postgresql, json!({}));
-    assert_eq!(world.pass().notices, vec![]);
+    assert_eq!(world.pass().events, vec![]);
     world.cut();
-    assert_eq!(world.pass().notices, vec![]);
+    assert_eq!(world.pass().events, vec![]);
     world.complete();
-    let notices = world.pass().notices;
-    assert_eq!(notices.len(), 1);
+    let events = world.pass().events;
+    assert_eq!(events.len(), 1);
     assert_eq!(
-        (notices[0].reason.as_str(), notices[0].warning),
+        (events[0].reason.as_str(), events[0].warning),
         (reason::COMPLETED, false)
     );
 }

@@ -52,7 +52,8 @@ pub fn at(second: i64) -> Time {
 }
 
 pub fn class(name: &str, driver: &str, is_default: bool) -> Value {
-    json!({"metadata": {"name": name, "annotations": {"snapshot.storage.kubernetes.io/is-default-class": is_default.to_string()}},
+    json!({"metadata": {"name": name,
+        "annotations": {"snapshot.storage.kubernetes.io/is-default-class": is_default.to_string()}},
         "driver": driver, "deletionPolicy": "Delete"})
 }
 
@@ -76,11 +77,13 @@ impl World {
                 "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance",
                 "metadata": {"name": "shop", "namespace": "demo", "uid": "instance-uid"},
                 "spec": {"engine": engine.name(), "storage": {"size": "1Gi"}},
-                "status": {"version": Catalog::built_in().default_version(engine), "storage": {"requested": "1Gi", "capacity": "1Gi"}},
+                "status": {"version": Catalog::built_in().default_version(engine), "storage": {"requested": "1Gi",
+                    "capacity": "1Gi"}},
             }))),
             claim: Some(typed(json!({
                 "metadata": {"name": "shop", "uid": "claim-uid", "annotations": {
-                    ANNOTATION_VERSION: Catalog::built_in().default_version(engine), "volume.kubernetes.io/storage-provisioner": "csi.example"}},
+                    ANNOTATION_VERSION: Catalog::built_in().default_version(engine),
+                        "volume.kubernetes.io/storage-provisioner": "csi.example"}},
                 "spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}},
             }))),
             provisioner: Some("csi.example".into()),
@@ -90,7 +93,8 @@ impl World {
                 json!({"metadata": {"name": "shop"}, "spec": {"replicas": 1, "selector": {}, "template": {}}}),
             )),
             pod: Some(typed(
-                json!({"metadata": {"name": "shop-0"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+                json!({"metadata": {"name": "shop-0"}, "status": {"conditions": [{"type": "Ready",
+                    "status": "True"}]}}),
             )),
             job: None,
             job_pod: None,
@@ -98,11 +102,13 @@ impl World {
             peers: None,
             verification: None,
             may_verify: true,
+            clock_skew: Some(0),
         };
         World {
             cr: typed(json!({
                 "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
-                "metadata": {"name": "nightly", "namespace": "demo", "uid": UID, "generation": 1, "creationTimestamp": at(START)},
+                "metadata": {"name": "nightly", "namespace": "demo", "uid": UID, "generation": 1,
+                    "creationTimestamp": at(START)},
                 "spec": all,
             })),
             observed,
@@ -152,7 +158,7 @@ impl World {
             let before = self.cr.status.clone();
             let plan = self.pass();
             if plan.writes.is_empty() && before == self.cr.status {
-                assert_eq!(plan.notices, vec![]);
+                assert_eq!(plan.events, vec![]);
                 return plan;
             }
         }
@@ -233,7 +239,8 @@ impl World {
 
     /// The storage makes the cut now.
     pub fn cut(&mut self) {
-        let status = json!({"boundVolumeSnapshotContentName": "content", "creationTime": self.now, "readyToUse": false});
+        let status = json!({"boundVolumeSnapshotContentName": "content", "creationTime": self.now,
+            "readyToUse": false});
         self.snapshot(json!({ "status": status }));
     }
 
@@ -252,10 +259,22 @@ impl World {
             Some(words) => json!({"terminated": {"exitCode": 1, "message": words}}),
             None => json!({"running": {}}),
         };
-        self.observed.job_pod = Some(typed(json!({"metadata": {"name": "quiesce"}, "status": {
-            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
-            "containerStatuses": [{"name": "quiesce", "image": "i", "imageID": "", "ready": ready, "restartCount": 0, "state": state}],
-        }})));
+        let job = self
+            .observed
+            .job
+            .as_ref()
+            .map(|job| job.metadata.clone())
+            .unwrap_or_default();
+        let name = api::names::quiesce_job(self.cr.metadata.uid.as_deref().unwrap());
+        let uid = job.uid.unwrap_or_default();
+        let owners = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid, "controller": true}]);
+        self.observed.job_pod = Some(typed(
+            json!({"metadata": {"name": "quiesce", "ownerReferences": owners}, "status": {
+                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+                "containerStatuses": [{"name": "quiesce", "image": "i", "imageID": "", "ready": ready,
+                    "restartCount": 0, "state": state}],
+            }}),
+        ));
     }
 
     /// The Job let go at this Unix second, after so many milliseconds, and its pod is gone.

@@ -3,6 +3,8 @@
 # Ends at HOLD_UNTIL (unix time), at the latest HOLD_SECONDS after its begin if that is set: the node's clock may be late.
 set -Eeuo pipefail
 export LC_ALL=C
+# shellcheck source=volume.sh
+. /etc/minidbaas/volume.sh
 
 pause=
 trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null || :; echo "told to end: the server may start"; exit 143' TERM INT

@@ -37,7 +37,8 @@ fn the_finalizer_comes_first_and_secrets_before_the_operator_is_told() {
 #[test]
 fn a_tuned_cluster_is_handed_over_to_the_last_field() {
     let mut world = World::new(json!({
-        "version": "16", "replicas": 5, "database": "orders", "username": "orders_app", "storage": {"size": "1500Mi", "className": "fast"},
+        "version": "16", "replicas": 5, "database": "orders", "username": "orders_app", "storage": {"size": "1500Mi",
+            "className": "fast"},
         "resources": {"requests": {"cpu": "4", "memory": "1Gi"}}, "maxConnections": 200, "sharedBuffers": "256Mi",
         "effectiveCacheSize": "768MB", "parameters": {"work_mem": "8MB"}, "synchronous": "Strict", "teamId": "shopping",
     }));
@@ -114,7 +115,7 @@ fn it_is_provisioning_until_it_is_whole() {
         );
         let phase = world.cr.status.as_ref().unwrap().phase;
         assert_eq!(phase, Some(HAClusterPhase::Provisioning));
-        assert!(!plan.notices.iter().any(|notice| notice.warning));
+        assert!(!plan.events.iter().any(|event| event.warning));
     };
     provisioning(1);
     provisioning(2);
@@ -146,8 +147,10 @@ fn a_login_that_took_too_long_is_tried_anew() {
 
 #[rstest]
 #[case(json!({}), json!({"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}}))]
-#[case(json!({"requests": {"cpu": "3"}}), json!({"requests": {"cpu": "3", "memory": "512Mi"}, "limits": {"cpu": "3", "memory": "512Mi"}}))]
-#[case(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), json!({"requests": {"memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}))]
+#[case(json!({"requests": {"cpu": "3"}}), json!({"requests": {"cpu": "3", "memory": "512Mi"}, "limits": {"cpu": "3",
+    "memory": "512Mi"}}))]
+#[case(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), json!({"requests": {"memory": "1Gi"}, "limits": {"cpu": "1",
+    "memory": "1Gi"}}))]
 fn the_operator_gets_no_chance_to_choose_limits(
     #[case] asked: serde_json::Value,
     #[case] handed: serde_json::Value,
@@ -196,7 +199,8 @@ fn versions_are_read_from_the_installed_definition() {
             "postgresql": {"type": "object", "properties": {"version": version}}}}}});
         serde_json::from_value(json!({
             "metadata": {}, "spec": {
-                "group": "acid.zalan.do", "scope": "Namespaced", "names": {"kind": "postgresql", "plural": "postgresqls"},
+                "group": "acid.zalan.do", "scope": "Namespaced", "names": {"kind": "postgresql",
+                    "plural": "postgresqls"},
                 "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
             },
         }))

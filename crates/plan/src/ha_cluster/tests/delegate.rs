@@ -118,8 +118,10 @@ fn a_bare_word_is_understood_too() {
 #[case(json!({"debug": {"enable_database_access": false}}), "debug.enable_database_access")]
 #[case(json!({"debug": {}, "kubernetes": {"secret_name_template": "{username}"}}), "kubernetes.secret_name_template")]
 #[case(json!({"debug": {}, "kubernetes": {"cluster_labels": {"application": "pg"}}}), "kubernetes.cluster_labels")]
-#[case(json!({"debug": {}, "kubernetes": {"cluster_name_label": "cluster-name", "pod_role_label": "role"}}), "kubernetes.pod_role_label")]
-#[case(json!({"debug": {}, "kubernetes": {"persistent_volume_claim_retention_policy": {"when_scaled": "delete"}}}), "when_scaled")]
+#[case(json!({"debug": {}, "kubernetes": {"cluster_name_label": "cluster-name", "pod_role_label": "role"}}),
+    "kubernetes.pod_role_label")]
+#[case(json!({"debug": {}, "kubernetes": {"persistent_volume_claim_retention_policy": {"when_scaled": "delete"}}}),
+    "when_scaled")]
 #[case(json!({"debug": {}, "kubernetes": {"storage_resize_mode": "off"}}), "kubernetes.storage_resize_mode")]
 #[case(json!({"debug": {}, "max_instances": 2}), "max_instances")]
 #[case(json!({"debug": {}, "max_instances": -1, "min_instances": 5}), "min_instances")]
@@ -141,7 +143,7 @@ fn harmful_settings_are_named(#[case] settings: Value, #[case] named: &str) {
         message.contains(named) && message.contains("operators/zalando"),
         "{message}"
     );
-    assert!(plan.notices.iter().any(|notice| notice.warning));
+    assert!(plan.events.iter().any(|event| event.warning));
     assert_eq!(
         (world.said(READY).0.as_str(), world.reason(STALLED)),
         ("True", String::new())

@@ -1,5 +1,5 @@
-//! The law: whatever happens, in whichever order, a pass that was carried out leaves nothing to do and the same to say; and no more
-//! than one part is edited at a time.
+//! The law: whatever happens, in whichever order, a pass that was carried out leaves nothing to do and the same to say;
+//! and no more than one part is edited at a time.
 
 use proptest::prelude::{Just, Strategy, any, proptest};
 use proptest::prop_oneof;
@@ -71,8 +71,10 @@ proptest! {
             let before = world.postgresql().clone();
             world.pass();
             let after = world.postgresql();
-            let parts: [&[&str]; 4] = [&["/users"], &["/volume"], &["/resources", "/postgresql", "/patroni"], &["/numberOfInstances"]];
-            let edited = parts.iter().filter(|part| part.iter().any(|field| before.pointer(field) != after.pointer(field)));
+            let parts: [&[&str]; 4] = [&["/users"], &["/volume"], &["/resources", "/postgresql", "/patroni"],
+                &["/numberOfInstances"]];
+            let differs = |field: &&str| before.pointer(field) != after.pointer(field);
+            let edited = parts.iter().filter(|part| part.iter().any(differs));
             assert!(edited.count() <= 1, "{before} {after}");
             world.settle();
         }

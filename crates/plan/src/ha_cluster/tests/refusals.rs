@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use super::world::World;
 use crate::Kind;
 use crate::ha_cluster::Served;
-use crate::instance::Class;
 use crate::instance::tests::world::credentials;
+use crate::storage_class::StorageClass;
 
 #[rstest]
 #[case(json!({"version": "9"}), reason::UNKNOWN_VERSION, "It serves 13, 14, 15, 16, 17")]
 #[case(json!({"sharedBuffers": "513MB"}), reason::INVALID_PARAMETER, "spec.sharedBuffers: 513MB is more than")]
 #[case(json!({"effectiveCacheSize": "1Ti"}), reason::INVALID_PARAMETER, "spec.effectiveCacheSize")]
 #[case(json!({"resources": {"limits": {"memory": "64Mi"}}}), reason::INVALID_RESOURCES, "at least 128Mi")]
-#[case(json!({"resources": {"limits": {"memory": "512Mi"}, "requests": {"memory": "1Gi"}}}), reason::INVALID_RESOURCES, "is greater than")]
+#[case(json!({"resources": {"limits": {"memory": "512Mi"}, "requests": {"memory": "1Gi"}}}),
+    reason::INVALID_RESOURCES, "is greater than")]
 #[case(json!({"parameters": {"work_men": "1MB"}}), reason::INVALID_PARAMETER, "Did you mean 'work_mem'?")]
 #[case(json!({"parameters": {"ssl": "off"}}), reason::INVALID_PARAMETER, "authentication")]
 #[case(json!({"parameters": {"cluster_name": "x"}}), reason::INVALID_PARAMETER, "replication belongs to Patroni")]
@@ -93,14 +94,15 @@ fn an_unusable_password_is_refused(#[case] password: &str, #[case] why: &str) {
 #[test]
 fn classes_must_be_there_and_grow() {
     let mut world = World::new(json!({}));
-    world.observed.storage_class = Class::Missing;
+    world.observed.storage_class = StorageClass::Missing;
     assert_eq!(world.pass().writes, vec![]);
     assert_eq!(world.reason(STALLED), reason::STORAGE_CLASS_NOT_FOUND);
     let mut world = World::serving(json!({}));
-    world.observed.storage_class = Class::Found {
+    world.observed.storage_class = StorageClass::Found {
         name: "fixed".into(),
         can_grow: false,
         provisioner: "x".into(),
+        access_mode: crate::storage_class::EXCLUSIVE,
     };
     assert_eq!(world.settle().writes, vec![], "it need not grow");
     world.change(json!({"storage": {"size": "2Gi"}}));
@@ -155,4 +157,27 @@ fn an_empty_database_never_takes_the_place_of_a_lost_one() {
     world.observed.claims = claims;
     world.pass();
     assert_eq!(world.postgresql()["numberOfInstances"], 3);
+}
+
+/// With its setting enable_owner_references, the Zalando operator makes the `postgresql` the owner of the user's
+/// Secret.
+#[rstest]
+#[case::the_clusters_own(true)]
+#[case::another(false)]
+fn a_secret_may_belong_to_the_clusters_postgresql(#[case] own: bool) {
+    let mut world = World::serving(json!({}));
+    let postgresql = world.observed.postgresql.as_ref().unwrap();
+    let postgresql = postgresql.metadata.uid.clone().unwrap();
+    let uid = if own {
+        postgresql
+    } else {
+        "another".to_owned()
+    };
+    let owner = json!([{"apiVersion": "acid.zalan.do/v1", "kind": "postgresql", "name": "shop", "uid": uid,
+        "controller": true}]);
+    let user = world.observed.user.as_mut().unwrap();
+    user.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    let plan = world.pass();
+    assert_eq!(plan.writes, vec![]);
+    assert_eq!(world.reason(STALLED) == reason::NAME_TAKEN, !own);
 }

@@ -22,12 +22,12 @@ fn a_failover_is_told_of_once_with_both_names() {
     assert_eq!(failover.at, world.now);
     assert_eq!(status.primary.as_deref(), Some("shop-2"));
     let told: Vec<_> = plan
-        .notices
+        .events
         .iter()
-        .map(|notice| notice.reason.as_str())
+        .map(|event| event.reason.as_str())
         .collect();
     assert_eq!(told, [reason::FAILED_OVER]);
-    assert_eq!(world.pass().notices, vec![]);
+    assert_eq!(world.pass().events, vec![]);
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn the_primary_before_a_gap_is_remembered() {
         Some(HAClusterPhase::Degraded)
     );
     assert!(
-        plan.notices
+        plan.events
             .iter()
-            .any(|notice| notice.warning && notice.reason == reason::NO_PRIMARY)
+            .any(|event| event.warning && event.reason == reason::NO_PRIMARY)
     );
     world.pods(3, 1);
     world.pass();
@@ -131,7 +131,8 @@ fn a_replica_counts_while_it_streams(#[case] member: Value, #[case] counts: bool
 
 fn pending(number: i32, now: &Value) -> Value {
     json!({
-        "metadata": {"name": format!("shop-{number}"), "labels": {"controller-revision-hash": "shop-1", "spilo-role": null}, "annotations": {"status": null}},
+        "metadata": {"name": format!("shop-{number}"), "labels": {"controller-revision-hash": "shop-1",
+            "spilo-role": null}, "annotations": {"status": null}},
         "status": {"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now,
              "message": "0/1 nodes are available: 1 Insufficient memory."},
@@ -305,7 +306,7 @@ fn a_cluster_is_ready_when_a_replica_could_take_over(#[case] spec: Value, #[case
     let plan = world.pass();
     assert_eq!(world.reason(READY), why);
     assert_eq!(world.said(AVAILABLE).0, "True");
-    assert!(!plan.notices.iter().any(|notice| notice.warning));
+    assert!(!plan.events.iter().any(|event| event.warning));
     world.confirm("shop-1");
     world.pass();
     assert_eq!(world.reason(READY), reason::RUNNING);

@@ -1,4 +1,5 @@
-//! A world of one namespace, kept in memory: passes change it as the API server would, and the others act when they are told to.
+//! A world of one namespace, kept in memory: passes change it as the API server would, and the others act when they are
+//! told to.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
 use crate::ha_cluster::{Observed, Patroni, Plan, Served, decide};
-use crate::instance::Class;
 use crate::instance::tests::world::fresh;
+use crate::storage_class::StorageClass;
 use crate::{Kind, Write};
 
 pub struct World {
@@ -68,15 +69,16 @@ impl World {
                 claims: Vec::new(),
                 jobs: Vec::new(),
                 patroni: Patroni::default(),
-                storage_class: Class::Found {
+                storage_class: StorageClass::Found {
                     name: "fast".into(),
                     can_grow: true,
                     provisioner: "csi.example".into(),
+                    access_mode: crate::storage_class::EXCLUSIVE,
                 },
                 warning: None,
                 said: None,
                 others: Vec::new(),
-                namespace_is_leaving: false,
+                namespace_is_terminating: false,
                 fresh: fresh(0),
             },
             now: Time(Timestamp::from_second(1_800_000_000).unwrap()),
@@ -180,6 +182,10 @@ impl World {
             Kind::Secret if name == "shop" => json!(self.observed.binding),
             Kind::Secret => json!(self.observed.user),
             Kind::Postgresql => json!(self.observed.postgresql),
+            Kind::PersistentVolumeClaim => {
+                let mut claims = self.observed.claims.iter();
+                json!(claims.find(|claim| claim.metadata.name.as_deref() == Some(name)))
+            }
             _ => Value::Null,
         };
         (!value.is_null()).then_some(value)
@@ -215,6 +221,14 @@ impl World {
                 self.observed.postgresql = Some(typed(value));
             }
             Kind::Job => self.observed.jobs.push(typed(value)),
+            Kind::PersistentVolumeClaim => {
+                let claims = self.observed.claims.iter_mut();
+                let claim = claims
+                    .into_iter()
+                    .find(|claim| claim.metadata.name.as_deref() == Some(name))
+                    .unwrap();
+                *claim = typed(value);
+            }
             // Owners of what is left.
             _ => {}
         }
@@ -229,7 +243,10 @@ impl World {
             .cloned()
             .unwrap_or_default();
         entries.retain(|entry| entry["subresource"] != "status");
-        entries.push(json!({"manager": "postgres-operator", "operation": "Update", "subresource": "status", "time": self.now}));
+        entries.push(
+            json!({"manager": "postgres-operator", "operation": "Update", "subresource": "status",
+            "time": self.now}),
+        );
         found["metadata"]["managedFields"] = json!(entries);
         self.observed.postgresql = Some(typed(found));
     }
@@ -257,7 +274,8 @@ impl World {
             "metadata": {"name": "shop", "uid": "set-uid", "generation": 1},
             "spec": {
                 "replicas": count, "serviceName": "shop", "selector": {},
-                "template": {"spec": {"containers": [{"name": "postgres", "image": "spilo:17"}]}},
+                "template": {"metadata": {"annotations": {"minidbaas.dev/ha-cluster": "shop"}},
+                    "spec": {"containers": [{"name": "postgres", "image": "spilo:17"}]}},
             },
             "status": {"replicas": count, "observedGeneration": 1, "updateRevision": "shop-1"},
         })));
@@ -276,7 +294,8 @@ impl World {
                 "labels": {"spilo-role": role, "controller-revision-hash": "shop-1"},
                 "annotations": {"status": member.to_string()},
             },
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": self.now}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True",
+                "lastTransitionTime": self.now}]},
         })
     }
 

@@ -8,19 +8,25 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::tz::TimeZone;
 
 use super::schedule;
-use crate::backup::{is_finished, is_sound};
+use crate::clock;
 use crate::facts::label;
+use crate::instance::Observed;
+use crate::reading::backup::{is_finished, is_sound};
 use crate::retention::{self, Candidate, State};
 use crate::{Kind, Write};
 
 /// What is kept when spec.backup.retention is missing: so many good ones.
 const KEEP_LAST: u32 = 7;
 
-/// The names of scheduled backups whose time is over, as far as `in_use` allows.
+/// So many backups are deleted in one pass at most, the oldest first: a wrong turn is seen before all are gone.
+const MOST_AT_A_TIME: usize = 5;
+
+/// The names of scheduled backups whose time is over, as far as `in_use` allows; by age only while the clocks agree.
 pub fn due_to_go(
     cr: &DatabaseInstance,
     backups: &[DatabaseBackup],
     in_use: &BTreeSet<String>,
+    clock_skew: Option<i64>,
     now: &Time,
 ) -> Vec<String> {
     let Ok(schedule) = schedule(cr) else {
@@ -35,7 +41,7 @@ pub fn due_to_go(
             keep_last: number(rules.keep_last),
             keep_daily: number(rules.keep_daily),
             keep_monthly: number(rules.keep_monthly),
-            max_age_days: number(rules.max_age_days),
+            max_age_days: number(rules.max_age_days).filter(|_| clock::is_trusted(clock_skew)),
         },
         None => retention::Policy {
             keep_last: Some(KEEP_LAST),
@@ -94,14 +100,13 @@ pub fn is_scheduled(backup: &DatabaseBackup) -> bool {
         && backup.metadata.deletion_timestamp.is_none()
 }
 
-/// Deletes them.
-pub fn over(
-    cr: &DatabaseInstance,
-    backups: &[DatabaseBackup],
-    in_use: &BTreeSet<String>,
-    now: &Time,
-) -> Vec<Write> {
-    let names = due_to_go(cr, backups, in_use, now);
+/// Deletes them; whether there are more.
+pub fn over(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> (Vec<Write>, bool) {
+    let backups = &observed.backups;
+    let skew = observed.clock_skew;
+    let mut names = due_to_go(cr, backups, &observed.backups_in_use, skew, now);
+    let more = names.len() > MOST_AT_A_TIME;
+    names.truncate(MOST_AT_A_TIME);
     let gone = backups.iter().filter(|backup| {
         backup
             .metadata
@@ -109,6 +114,6 @@ pub fn over(
             .as_ref()
             .is_some_and(|name| names.contains(name))
     });
-    gone.map(|backup| Write::delete(Kind::DatabaseBackup, &backup.metadata))
-        .collect()
+    let writes = gone.map(|backup| Write::delete(Kind::DatabaseBackup, &backup.metadata));
+    (writes.collect(), more)
 }

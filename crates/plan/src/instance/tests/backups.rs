@@ -51,12 +51,14 @@ pub fn edit(world: &mut World, name: &str, change: Value) {
 }
 
 pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
-    json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": time("2027-01-15T08:00:00Z")})
+    json!({"type": type_, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": time("2027-01-15T08:00:00Z")})
 }
 
 /// What a good backup says.
 pub fn good(taken: &Time) -> Value {
-    json!({"status": {"phase": "Ready", "takenAt": taken, "readyAt": taken, "conditions": [condition(READY, "True", "Completed", "")]}})
+    json!({"status": {"phase": "Ready", "takenAt": taken, "readyAt": taken, "conditions": [condition(READY, "True",
+        "Completed", "")]}})
 }
 
 /// What a failed backup says.
@@ -308,7 +310,8 @@ fn the_health_is_that_of_the_last_scheduled_backup_that_tells() {
         reason::BACKUP_FAILED,
         "one that is under way says nothing yet"
     );
-    let waits = json!({"status": {"phase": "Pending", "conditions": [condition(STALLED, "True", "SnapshotApiMissing", "no API")]}});
+    let waits = json!({"status": {"phase": "Pending", "conditions": [condition(STALLED, "True", "SnapshotApiMissing",
+        "no API")]}});
     edit(&mut world, "two", waits);
     assert_eq!(health(&mut world), reason::BACKUP_WAITING);
     edit(&mut world, "two", good(&day(-4)));
@@ -346,7 +349,10 @@ fn the_newest_good_and_the_newest_proved_backup_are_told() {
     };
     world.settle();
     assert_eq!(last(&world), [Value::Null, Value::Null]);
-    let verified = |status: &str| json!({"status": {"conditions": [condition(READY, "True", "Completed", ""), condition("Verified", status, "r", "")]}});
+    let verified = |status: &str| {
+        json!({"status": {"conditions": [condition(READY, "True", "Completed", ""),
+        condition("Verified", status, "r", "")]}})
+    };
     for (name, day, scheduled) in [
         ("a", 10, true),
         ("b", 11, true),
@@ -374,4 +380,26 @@ fn the_newest_good_and_the_newest_proved_backup_are_told() {
             .iter()
             .all(|write| !matches!(write, Write::Create(o) if o.kind == Kind::DatabaseBackup))
     );
+}
+
+/// The name is another instance's backup's: nobody's data is touched, the user is told, and the run is made when the
+/// name is free.
+#[test]
+fn a_run_whose_name_is_taken_waits_for_it() {
+    let mut world = daily();
+    world.now = time("2027-01-16T03:00:00Z");
+    let other = json!({"name": "shop-20270116-0300"});
+    world.observed.others_backup = serde_json::from_value(other).unwrap();
+    let plan = world.settle();
+    assert_eq!(world.reason(BACKUP_HEALTHY), reason::NAME_TAKEN);
+    assert!(plan.requeue.is_some_and(|requeue| requeue.as_secs() <= 60));
+    assert_eq!(next(&world), "2027-01-16T03:00:00Z");
+    assert_eq!(
+        crate::instance::backup_to_make(&world.cr, &world.now).unwrap(),
+        "shop-20270116-0300"
+    );
+    world.observed.others_backup = None;
+    world.settle();
+    assert_eq!(names(&world), ["shop-20270116-0300"]);
+    assert_eq!(world.reason(BACKUP_HEALTHY), reason::BACKUPS_SUCCEED);
 }

@@ -40,10 +40,11 @@ fn changes() -> impl Strategy<Value = Value> {
 fn fulfil(world: &mut World) {
     for _ in 0..6 {
         world.settle();
-        world.observed.storage_class = crate::instance::Class::Found {
+        world.observed.storage_class = crate::instance::StorageClass::Found {
             name: "fast".into(),
             can_grow: true,
             provisioner: "csi.example".into(),
+            access_mode: crate::storage_class::EXCLUSIVE,
         };
         while !world.observed.jobs.is_empty() {
             world.end_job("Complete", "", "");
@@ -60,14 +61,16 @@ fn fulfil(world: &mut World) {
 proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
     #[test]
-    fn a_plan_carried_out_leaves_nothing_to_do(engine in engines(), changes in proptest::collection::vec(changes(), 0..6)) {
+    fn a_plan_carried_out_leaves_nothing_to_do(engine in engines(), changes in proptest::collection::vec(changes(),
+        0..6)) {
         let mut world = World::new(engine, json!({}));
         fulfil(&mut world);
         for change in changes {
             let size_before = json!(world.observed.claim)["spec"]["resources"]["requests"]["storage"].clone();
             world.change(change);
             for write in world.decide().writes {
-                assert!(!matches!(write, Write::Delete { kind: Kind::PersistentVolumeClaim | Kind::Secret | Kind::StatefulSet, .. }));
+                assert!(!matches!(write, Write::Delete {
+                    kind: Kind::PersistentVolumeClaim | Kind::Secret | Kind::StatefulSet, .. }));
             }
             fulfil(&mut world);
             let size = json!(world.observed.claim)["spec"]["resources"]["requests"]["storage"].clone();
@@ -77,6 +80,6 @@ proptest! {
         let plan = world.decide();
         assert_eq!(plan.writes, vec![]);
         assert_eq!(Some(&plan.status), world.cr.status.as_ref());
-        assert_eq!(plan.notices, vec![]);
+        assert_eq!(plan.events, vec![]);
     }
 }

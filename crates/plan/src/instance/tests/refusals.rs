@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::world::{World, credentials, our_labels};
-use crate::instance::Class;
+use crate::storage_class::StorageClass;
 
 use super::scenarios::running;
 
@@ -43,6 +43,51 @@ fn unusable_credentials_make_nothing(
     let plan = world.pass();
     assert!(plan.writes.is_empty() && plan.requeue.is_some());
     assert_eq!(world.reason(STALLED), expected);
+}
+
+/// The type is the consent: else the operator would read any Secret of the namespace out to whoever may make instances.
+#[rstest]
+#[case(None, "Opaque")]
+#[case(Some("Opaque"), "Opaque")]
+#[case(Some("kubernetes.io/tls"), "kubernetes.io/tls")]
+#[case(Some("servicebinding.io/postgresql"), "servicebinding.io/postgresql")]
+fn a_secret_of_another_type_is_not_read(#[case] found: Option<&str>, #[case] told: &str) {
+    let spec = json!({"credentialsSecret": {"name": "mine"}});
+    let mut world = World::new(Engine::Postgresql, spec);
+    let mut secret = credentials(&[("username", "other"), ("password", "of another")]);
+    secret.type_ = found.map(str::to_owned);
+    world.observed.credentials = Some(secret);
+    assert!(world.pass().writes.is_empty());
+    let (_, why, message) = world.condition(STALLED).unwrap();
+    assert_eq!(why, reason::CREDENTIALS_INVALID);
+    for word in [
+        "Secret mine",
+        told,
+        "kubernetes.io/basic-auth",
+        "delete it and create it",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert!(!message.contains("other"), "{message}");
+}
+
+#[rstest]
+#[case("spec.credentialsSecret.name", |bad: &str| json!({"credentialsSecret": {"name": bad}}))]
+#[case("spec.storage.className", |bad: &str| json!({"storage": {"size": "1Gi", "className": bad}}))]
+#[case("spec.backup.snapshotClassName", |bad: &str| json!({"backup": {"snapshotClassName": bad}}))]
+#[case("spec.scheduling.priorityClassName", |bad: &str| json!({"scheduling": {"priorityClassName": bad}}))]
+#[case("spec.restoreFrom.backup.name", |bad: &str| json!({"restoreFrom": {"backup": {"name": bad}}}))]
+#[case("spec.restoreFrom.backup.namespace", |bad: &str| json!({"restoreFrom": {"backup": {"name": "a",
+    "namespace": bad}}}))]
+fn names_that_no_object_has_are_told_of(#[case] field: &str, #[case] spec: fn(&str) -> Value) {
+    for bad in ["a b", "a?b#c", "../../x", "Upper", ""] {
+        let mut world = World::new(Engine::Postgresql, spec(bad));
+        world.observed.origin.backup = Some(crate::origin::Source::Unavailable);
+        assert!(world.pass().writes.is_empty());
+        let (_, why, message) = world.condition(STALLED).unwrap();
+        assert_eq!(why, reason::INVALID_NAME, "{message}");
+        assert!(message.starts_with(field), "{message}");
+    }
 }
 
 #[rstest]
@@ -88,10 +133,12 @@ fn versions_move_forward_within_a_major(#[case] version: &str, #[case] expected:
 
 #[rstest]
 fn strangers_are_not_taken_over() {
-    let stranger = json!({"metadata": {"name": "shop", "uid": "x"}});
-    let ours = json!({"metadata": {"name": "shop", "uid": "x", "labels": our_labels(), "ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop", "uid": "former"}]}});
+    let conflict = json!({"metadata": {"name": "shop", "uid": "x"}});
+    let ours = json!({"metadata": {"name": "shop", "uid": "x", "labels": our_labels(),
+        "ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop",
+        "uid": "former"}]}});
     for (object, expected) in [
-        (stranger, reason::NAME_TAKEN),
+        (conflict, reason::NAME_TAKEN),
         (ours, reason::WAITING_FOR_DELETION),
     ] {
         let mut worlds: Vec<World> = (0..4)
@@ -108,14 +155,31 @@ fn strangers_are_not_taken_over() {
     }
 }
 
+/// Endpoints without a Service are Patroni's records of a cluster whose name is the beginning of this one.
 #[rstest]
-#[case(json!({"storage": {"className": "none"}}), Class::Missing, reason::STORAGE_CLASS_NOT_FOUND)]
-#[case(json!({"version": "9.9"}), Class::Unread, reason::UNKNOWN_VERSION)]
-#[case(json!({"resources": {"limits": {"memory": "1Mi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
-#[case(json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2Gi"}}}), Class::Unread, reason::INVALID_RESOURCES)]
-#[case(json!({"engine": "mysql", "database": "_".repeat(33)}), Class::Unread, reason::INVALID_NAME)]
-#[case(json!({"engine": "mariadb", "database": "漢".repeat(52)}), Class::Unread, reason::INVALID_NAME)]
-fn what_cannot_be_makes_nothing(#[case] spec: Value, #[case] class: Class, #[case] expected: &str) {
+#[case::a_record(json!({"application": "spilo", "cluster-name": "shop"}), reason::NAME_TAKEN)]
+#[case::left_by_our_service(our_labels(), reason::PROVISIONING)]
+fn records_of_a_cluster_are_not_taken_over(#[case] labels: Value, #[case] expected: &str) {
+    let mut world = World::new(Engine::Postgresql, json!({}));
+    let found = json!({"name": "shop", "labels": labels});
+    world.observed.endpoints = serde_json::from_value(found).unwrap();
+    world.pass();
+    assert_eq!(world.reason(READY), expected);
+}
+
+#[rstest]
+#[case(json!({"storage": {"className": "none"}}), StorageClass::Missing, reason::STORAGE_CLASS_NOT_FOUND)]
+#[case(json!({"version": "9.9"}), StorageClass::Unread, reason::UNKNOWN_VERSION)]
+#[case(json!({"resources": {"limits": {"memory": "1Mi"}}}), StorageClass::Unread, reason::INVALID_RESOURCES)]
+#[case(json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2Gi"}}}), StorageClass::Unread,
+    reason::INVALID_RESOURCES)]
+#[case(json!({"engine": "mysql", "database": "_".repeat(33)}), StorageClass::Unread, reason::INVALID_NAME)]
+#[case(json!({"engine": "mariadb", "database": "漢".repeat(52)}), StorageClass::Unread, reason::INVALID_NAME)]
+fn what_cannot_be_makes_nothing(
+    #[case] spec: Value,
+    #[case] class: StorageClass,
+    #[case] expected: &str,
+) {
     let mut world = World::new(Engine::Postgresql, spec);
     world.observed.storage_class = class;
     assert!(world.pass().writes.is_empty());
@@ -131,10 +195,20 @@ fn a_lost_volume_is_not_replaced_by_an_empty_one() {
 }
 
 #[rstest]
-#[case(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient memory.", "lastTransitionTime": "2020-01-01T00:00:00Z"}]}), reason::UNSCHEDULABLE, "spec.resources.requests.memory")]
-#[case(json!({"phase": "Pending", "initContainerStatuses": [{"name": "prepare", "image": "postgres:0", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}), reason::IMAGE_PULL_FAILED, "postgres:0")]
-#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}), reason::OUT_OF_MEMORY, "spec.resources.limits.memory")]
-#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "", "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": "LOG:  x\nFATAL:  the disk is full\n"}}}]}), reason::CRASH_LOOP, "the disk is full")]
+#[case(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+    "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient memory.",
+    "lastTransitionTime": "2020-01-01T00:00:00Z"}]}), reason::UNSCHEDULABLE, "spec.resources.requests.memory")]
+#[case(json!({"phase": "Pending", "initContainerStatuses": [{"name": "prepare", "image": "postgres:0", "imageID": "",
+    "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}),
+    reason::IMAGE_PULL_FAILED, "postgres:0")]
+#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "",
+    "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}), reason::OUT_OF_MEMORY,
+    "spec.resources.limits.memory")]
+#[case(json!({"phase": "Running", "containerStatuses": [{"name": "database", "image": "i", "imageID": "",
+    "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 1, "message": "LOG:  x\nFATAL:  the disk is full\n"}}}]}),
+    reason::CRASH_LOOP, "the disk is full")]
 fn troubles_of_the_pod_are_explained(
     #[case] status: Value,
     #[case] expected: &str,
@@ -152,7 +226,8 @@ fn troubles_of_the_pod_are_explained(
 
 #[rstest]
 #[case(
-    "create Pod shop-0 in StatefulSet shop failed error: pods \"shop-0\" is forbidden: exceeded quota: q, requested: limits.memory=256Mi",
+    "create Pod shop-0 in StatefulSet shop failed error: pods \"shop-0\" is forbidden: exceeded quota: q, requested: \
+        limits.memory=256Mi",
     reason::QUOTA_EXCEEDED
 )]
 #[case(
@@ -171,7 +246,10 @@ fn a_pod_that_may_not_be_is_explained(#[case] warning: &str, #[case] expected: &
 #[rstest]
 fn a_trouble_that_comes_again_is_told_in_the_same_words() {
     let waiting = |reason: &str, message: &str| json!({"state": {"waiting": {"reason": reason, "message": message}}});
-    let ended = |message: &str| json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1, "message": message}}});
+    let ended = |message: &str| {
+        json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": message}}})
+    };
     let pairs = [
         (
             waiting("ErrImagePull", "failed to pull: not found"),

@@ -1,6 +1,6 @@
 //! Instances that start from a backup: refused before anything is made, restored once, and at rest ever after.
 
-mod pair;
+mod imported_snapshot;
 
 use api::Engine;
 use api::condition::{READY, RECONCILING, STALLED, VERIFIED, reason};
@@ -12,8 +12,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::world::{World, merge};
-use crate::instance::source::{Sight, awaits_backup, uses_backup};
-use crate::restore::preflight::Source;
+use crate::instance::source::Sight;
+use crate::origin::Source;
+use crate::reading::instance::{awaits_backup, uses_backup};
 use crate::restore::tests::found;
 use crate::{Kind, Write};
 
@@ -30,12 +31,24 @@ fn restored(engine: Engine, spec: Value) -> World {
 fn crossing() -> World {
     let spec = json!({"restoreFrom": {"backup": {"namespace": "source"}}});
     let mut world = restored(Engine::Postgresql, spec);
-    let consent = json!({"spec": {"allowedNamespaces": ["demo"]}});
+    let consent =
+        json!({"metadata": {"namespace": "source"}, "spec": {"allowedNamespaces": ["demo"]}});
     world.observed.origin.backup = Some(found(Engine::Postgresql, consent, json!({})));
-    let content: VolumeSnapshotContent =
-        serde_json::from_value(json!({"status": {"snapshotHandle": "handle-1"}})).unwrap();
-    world.observed.origin.content = Sight::Found(Box::new(content));
+    original(&mut world, json!({}));
     world
+}
+
+/// The content of the backup's snapshot, with these changes.
+fn original(world: &mut World, change: Value) {
+    let of = json!({"namespace": "source", "name": "nightly", "uid": "snapshot-uid"});
+    let mut content = json!({
+        "metadata": {"name": "content"}, "status": {"snapshotHandle": "handle-1"},
+        "spec": {"driver": "csi.example", "deletionPolicy": "Delete", "volumeSnapshotRef": of,
+            "sourceVolumeMode": "Filesystem"},
+    });
+    super::world::merge(&mut content, &change);
+    let content: VolumeSnapshotContent = serde_json::from_value(content).unwrap();
+    world.observed.origin.content = Sight::Found(Box::new(content));
 }
 
 fn phase(world: &World) -> Option<Phase> {
@@ -77,7 +90,7 @@ fn a_restore_takes_no_more_writes_than_a_creation() {
     for engine in Engine::ALL {
         let mut world = restored(engine, json!({}));
         let plan = world.pass();
-        assert_eq!(plan.writes.len(), 7);
+        assert_eq!(plan.writes.len(), 8);
         assert_eq!(world.reason(READY), reason::RESTORING);
         assert_eq!(phase(&world), Some(Phase::Restoring));
         assert!(awaits_backup(&world.cr) && uses_backup(&world.cr));
@@ -155,7 +168,7 @@ fn a_backup_under_way_is_waited_for() {
     assert_eq!(world.reason(RECONCILING), reason::BACKUP_NOT_READY);
     assert_eq!(world.reason(STALLED), "");
     world.observed.origin.backup = Some(found(Engine::Mysql, json!({}), json!({})));
-    assert_eq!(world.pass().writes.len(), 7);
+    assert_eq!(world.pass().writes.len(), 8);
     assert!(json!(world.observed.claim)["spec"]["dataSource"].is_object());
 }
 
@@ -199,7 +212,7 @@ fn copy_is_ready(world: &mut World) {
     world.observed.origin.copy = Some(serde_json::from_value(copy).unwrap());
 }
 
-fn proof() -> World {
+fn verification() -> World {
     let mut world = restored(Engine::Postgresql, json!({"deletionPolicy": "Delete"}));
     let label = (LABEL_VERIFIES.to_owned(), "backup-uid".to_owned());
     world.cr.metadata.labels = Some([label].into());
@@ -210,7 +223,7 @@ fn proof() -> World {
 
 #[rstest]
 fn a_throw_away_instance_lets_nobody_in_but_its_check() {
-    let mut world = proof();
+    let mut world = verification();
     let from = json!(world.observed.network_policy)["spec"]["ingress"][0]["from"].clone();
     assert_eq!(from.as_array().unwrap().len(), 1);
     assert_eq!(
@@ -257,7 +270,7 @@ fn the_check_is_made_once_and_its_result_stays(
     #[case] reason: &str,
     #[case] said: &str,
 ) {
-    let mut world = proof();
+    let mut world = verification();
     world.serve();
     world.settle();
     assert_eq!(world.observed.jobs.len(), 1);
@@ -275,9 +288,11 @@ fn the_check_is_made_once_and_its_result_stays(
 
 proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(24))]
-    /// Wherever the backup is, whatever else happens to it in the middle: one volume is made from it, and then there is rest.
+    /// Wherever the backup is, whatever else happens to it in the middle: one volume is made from it, and then there is
+    /// rest.
     #[test]
-    fn a_restore_comes_to_rest(engine in proptest::sample::select(Engine::ALL.to_vec()), crosses in any::<bool>(), vanishes in any::<bool>()) {
+    fn a_restore_comes_to_rest(engine in proptest::sample::select(Engine::ALL.to_vec()), crosses in any::<bool>(),
+        vanishes in any::<bool>()) {
         let mut world = restored(engine, json!({}));
         if crosses {
             let other = crossing();
@@ -296,7 +311,7 @@ proptest! {
         }
         world.serve();
         let plan = world.settle();
-        assert_eq!(plan.notices, vec![]);
+        assert_eq!(plan.events, vec![]);
         assert_eq!(world.reason(READY), reason::RUNNING);
         assert!(world.observed.origin.copy.is_none() && world.cr.metadata.finalizers.iter().flatten().next().is_none());
         assert_eq!(Some(&world.decide().status), world.cr.status.as_ref());

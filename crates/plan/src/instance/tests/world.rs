@@ -11,8 +11,10 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
+use crate::generated::Generated;
 use crate::instance::source::Sight;
-use crate::instance::{Class, Fresh, Observed, Plan, decide};
+use crate::instance::{Observed, Plan, decide};
+use crate::storage_class::StorageClass;
 use crate::{Kind, Write};
 
 pub struct World {
@@ -52,17 +54,21 @@ impl World {
     pub fn new(engine: Engine, spec: Value) -> Self {
         let observed = Observed {
             catalog: Catalog::built_in(),
-            storage_class: Class::Found {
+            storage_class: StorageClass::Found {
                 name: "fast".into(),
                 can_grow: true,
                 provisioner: "csi.example".into(),
+                access_mode: crate::storage_class::EXCLUSIVE,
             },
             credentials: None,
             binding: None,
             admin: None,
             claim: None,
             config_map: None,
+            scripts: None,
+            all_scripts: Vec::new(),
             service: None,
+            endpoints: None,
             network_policy: None,
             stateful_set: None,
             pod: None,
@@ -70,8 +76,11 @@ impl World {
             job_pods: Vec::new(),
             warning: None,
             backups: Vec::new(),
+            others_backup: None,
+            last_snapshot: None,
             backups_in_use: BTreeSet::new(),
-            namespace_is_leaving: false,
+            clock_skew: Some(0),
+            namespace_is_terminating: false,
             origin: crate::instance::source::Seen::default(),
             fresh: fresh(0),
         };
@@ -118,7 +127,7 @@ impl World {
         self.cr = serde_json::from_value(cr).unwrap();
     }
 
-    fn take(&mut self, write: &Write) {
+    pub fn take(&mut self, write: &Write) {
         let object = match write {
             Write::Create(object) | Write::Apply(object) | Write::Patch(object) => object,
             Write::Delete {
@@ -128,7 +137,7 @@ impl World {
             Write::Delete {
                 kind: Kind::VolumeSnapshotContent,
                 ..
-            } => return self.observed.origin.copy_content = Sight::Absent,
+            } => return self.observed.origin.imported_content = Sight::Absent,
             Write::Delete {
                 kind: Kind::DatabaseBackup,
                 uid,
@@ -136,6 +145,14 @@ impl World {
             } => {
                 let backups = &mut self.observed.backups;
                 return backups.retain(|backup| backup.metadata.uid.as_ref() != Some(uid));
+            }
+            Write::Delete {
+                kind: Kind::ConfigMap,
+                uid,
+                ..
+            } => {
+                let all = &mut self.observed.all_scripts;
+                return all.retain(|metadata| metadata.uid.as_ref() != Some(uid));
             }
             Write::Delete { name, .. } => {
                 return self
@@ -206,6 +223,11 @@ impl World {
                 }) = Some(secret);
             }
             Kind::PersistentVolumeClaim => observed.claim = typed(value),
+            Kind::ConfigMap if name.contains("-scripts-") => {
+                observed.scripts = typed(value);
+                let metadata = observed.scripts.as_ref().unwrap().metadata.clone();
+                observed.all_scripts.push(metadata);
+            }
             Kind::ConfigMap => observed.config_map = typed(value),
             Kind::Service => observed.service = typed(value),
             Kind::StatefulSet => observed.stateful_set = typed(value),
@@ -214,7 +236,7 @@ impl World {
             Kind::DatabaseBackup => observed.backups.push(typed(value).unwrap()),
             Kind::VolumeSnapshot => observed.origin.copy = typed(value),
             Kind::VolumeSnapshotContent => {
-                observed.origin.copy_content = Sight::Found(Box::new(typed(value).unwrap()));
+                observed.origin.imported_content = Sight::Found(Box::new(typed(value).unwrap()));
             }
             Kind::DatabaseInstance
             | Kind::HACluster
@@ -235,14 +257,20 @@ impl World {
             .and_then(crate::facts::requested)
             .unwrap()
             .to_owned();
-        self.edit_claim(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound", "capacity": {"storage": size}}}));
+        self.edit_claim(
+            json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Bound",
+            "capacity": {"storage": size}}}),
+        );
         let set = json!(self.observed.stateful_set);
         let revision = crate::difference::hash(&set["spec"]["template"]);
-        self.edit_set(json!({"status": {"replicas": 1, "updateRevision": revision, "observedGeneration": set["metadata"]["generation"]}}));
+        self.edit_set(json!({"status": {"replicas": 1, "updateRevision": revision,
+            "observedGeneration": set["metadata"]["generation"]}}));
         let image = set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-        self.pod(json!({"metadata": {"labels": {"controller-revision-hash": revision}}, "spec": {"containers": [{"name": "database", "image": image}]}, "status": {
+        self.pod(json!({"metadata": {"labels": {"controller-revision-hash": revision}},
+            "spec": {"containers": [{"name": "database", "image": image}]}, "status": {
             "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
-            "initContainerStatuses": [{"name": "prepare", "image": image, "imageID": "sha256:1", "ready": true, "restartCount": 0}],
+            "initContainerStatuses": [{"name": "prepare", "image": image, "imageID": "sha256:1", "ready": true,
+                "restartCount": 0}],
         }}));
     }
 
@@ -258,7 +286,7 @@ impl World {
         self.observed.claim = Some(serde_json::from_value(claim).unwrap());
     }
 
-    fn edit_set(&mut self, change: Value) {
+    pub fn edit_set(&mut self, change: Value) {
         let mut set = json!(self.observed.stateful_set);
         merge(&mut set, &change);
         self.observed.stateful_set = Some(serde_json::from_value(set).unwrap());
@@ -272,9 +300,12 @@ impl World {
             &json!({"status": {"conditions": [{"type": condition, "status": "True", "reason": reason}]}}),
         );
         let uid = job["metadata"]["uid"].clone();
+        let container = job["spec"]["template"]["spec"]["containers"][0]["name"].clone();
         self.observed.jobs[0] = serde_json::from_value(job).unwrap();
-        let pod = json!({"metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": uid}]},
-            "status": {"containerStatuses": [{"name": "apply", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        let pod = json!({"metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j",
+            "uid": uid}]},
+            "status": {"containerStatuses": [{"name": container, "image": "i", "imageID": "", "ready": false,
+                "restartCount": 0,
                 "state": {"terminated": {"exitCode": 1, "message": words}}}]}});
         self.observed.job_pods = vec![serde_json::from_value(pod).unwrap()];
     }
@@ -294,11 +325,12 @@ impl World {
             .take_if(|o| !kept(o.metadata.owner_references.as_ref()));
         (
             observed.config_map,
+            observed.scripts,
             observed.service,
             observed.network_policy,
             observed.stateful_set,
             observed.pod,
-        ) = (None, None, None, None, None);
+        ) = (None, None, None, None, None, None);
         self.cr.status = None;
         self.cr.metadata.uid = Some("cr-uid-2".into());
     }
@@ -326,8 +358,8 @@ impl World {
     }
 }
 
-pub fn fresh(n: u32) -> Fresh {
-    Fresh {
+pub fn fresh(n: u32) -> Generated {
+    Generated {
         password: format!("generated-{n}"),
         admin_password: format!("administrator-{n}"),
         id: format!("{n:08x}"),
@@ -341,9 +373,17 @@ pub fn credentials(data: &[(&str, &str)]) -> Secret {
         .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
         .collect();
     Secret {
+        type_: Some("kubernetes.io/basic-auth".into()),
         data: Some(data),
         ..Secret::default()
     }
+}
+
+/// For a snapshot, which is to stay the same when a script changes.
+pub fn without_hash_of_scripts(value: &Value, cr: &DatabaseInstance) -> Value {
+    let name = crate::instance::scripts_name(cr);
+    let text = value.to_string().replace(&name, "shop-scripts-HASH");
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Labels by which an object is ours.

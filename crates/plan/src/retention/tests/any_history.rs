@@ -22,13 +22,15 @@ proptest! {
     #[test]
     fn the_newest_good_one_stays_and_nothing_is_left_to_do(
         backups in proptest::collection::vec(backup(), 0..40),
-        rules in [proptest::option::of(0_u32..8), proptest::option::of(0_u32..8), proptest::option::of(0_u32..4), proptest::option::of(0_u32..90)],
+        rules in [proptest::option::of(0_u32..8), proptest::option::of(0_u32..8), proptest::option::of(0_u32..4),
+            proptest::option::of(0_u32..90)],
         other_good in any::<bool>(),
     ) {
         let [keep_last, keep_daily, keep_monthly, max_age_days] = rules;
         let policy = Policy { keep_last, keep_daily, keep_monthly, max_age_days };
         let names: Vec<String> = (0..backups.len()).map(|n| format!("b{n:02}")).collect();
-        let mut candidates: Vec<Candidate> = backups.iter().zip(&names).map(|((created, later, state, in_use), name)| Candidate {
+        let mut candidates: Vec<Candidate> = backups.iter().zip(&names).map(|((created, later, state, in_use),
+            name)| Candidate {
             name,
             taken_at: (*state == State::Good && *later > 0).then(|| *created + SignedDuration::from_hours(*later)),
             created_at: *created,

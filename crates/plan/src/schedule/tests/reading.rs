@@ -78,7 +78,8 @@ proptest! {
         reading in reading(),
         zone in select(vec![BERLIN, NEW_YORK, LORD_HOWE, "Africa/Cairo", "UTC"]),
         // The day before a change of clocks somewhere, or any day.
-        day in select(vec!["2026-03-28", "2026-10-24", "2026-03-07", "2026-10-31", "2026-10-03", "2026-04-04", "2026-04-23", "2026-10-29", "2026-07-01"]),
+        day in select(vec!["2026-03-28", "2026-10-24", "2026-03-07", "2026-10-31", "2026-10-03", "2026-04-04",
+            "2026-04-23", "2026-10-29", "2026-07-01"]),
         offset in 0_i64..86_400,
     ) {
         let schedule = schedule(&reading.cron(), zone);
@@ -94,7 +95,8 @@ proptest! {
         let now = begin + SignedDuration::from_secs(offset) + SignedDuration::from_hours(24);
         let latest = expected.iter().copied().rfind(|at| *at <= now);
         prop_assert_eq!(schedule.latest_at_or_before(now, first), latest);
-        prop_assert_eq!(schedule.next_after(now), expected.iter().copied().find(|at| *at > now).or(schedule.next_after(end)));
+        prop_assert_eq!(schedule.next_after(now),
+            expected.iter().copied().find(|at| *at > now).or(schedule.next_after(end)));
         prop_assert_eq!(schedule.matches(minutes(offset / 60)), expected.contains(&minutes(offset / 60)));
     }
 }

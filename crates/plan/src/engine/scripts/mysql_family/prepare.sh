@@ -11,8 +11,9 @@
 set -e # before the rest: a file that is missing must end this
 # shellcheck source=common.sh
 . /etc/minidbaas/common.sh
+# shellcheck source=../volume.sh
+. /etc/minidbaas/volume.sh
 
-volume=/var/lib/minidbaas
 data=$volume/data
 new=$volume/data.new
 id=$(<"$secret/id")
@@ -114,7 +115,7 @@ rekey() {
 # MySQL takes a second and a half for a clean stop, whatever there is to do. What was done here is committed and on the disk,
 # and so recovered by the next start, from the log since the last checkpoint. Little log is read faster than that.
 end() {
-    local name lsn current= checkpoint=
+    local name lsn current='' checkpoint=''
     if [ "$engine" = MySQL ]; then
         query "SHOW GLOBAL STATUS LIKE 'Innodb_redo_log_%_lsn';" >"$work/answer" || fail_with_query
         while IFS=$'\t' read -r name lsn; do
@@ -186,6 +187,8 @@ mark() {
     sync -f "$volume"
 }
 
+hold_volume
+sign_volume
 copied=${RESTORED_FROM:-}
 [ ! -e "$volume/restored-from" ] || [ "$(<"$volume/restored-from")" != "$copied" ] || copied=
 rm -rf "$new"

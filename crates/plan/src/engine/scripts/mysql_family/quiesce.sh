@@ -67,11 +67,17 @@ trap 'let_go 143' TERM INT
 
 # answer SECONDS WORD: whether the session says this word in time. A session that has ended never does.
 answer() {
-    local word='' end=$((EPOCHSECONDS + $1))
-    until [ "$word" = "$2" ]; do
-        kill -0 "$process" 2>/dev/null && ((EPOCHSECONDS < end)) || return 1
-        IFS= read -r -t 0.2 word <&"$out" || :
+    local line='' part end=$((EPOCHSECONDS + $1))
+    while kill -0 "$process" 2>/dev/null && ((EPOCHSECONDS < end)); do
+        # The client writes a word and its end one after the other; a read that ends in between has had only a part.
+        if IFS= read -r -t 0.2 part <&"$out"; then
+            [ "$line$part" != "$2" ] || return 0
+            line=
+        else
+            line+=$part
+        fi
     done
+    return 1
 }
 
 {
@@ -82,7 +88,10 @@ answer() {
     echo "SET SESSION lock_wait_timeout = $LOCK_WAIT;"
     echo "SELECT 'ready';"
 } >&"$in"
-answer 30 ready || fail_with_log
+if ! answer 30 ready; then
+    [ -s "$log" ] || echo "ERROR: the server did not answer within 30 s" >>"$log"
+    fail_with_log
+fi
 sockets=$(readlink /proc/"$process"/fd/* 2>/dev/null || :)
 
 now

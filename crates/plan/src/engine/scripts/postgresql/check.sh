@@ -31,6 +31,13 @@ SQL
 exists=$(sql "$work/exists.sql") || ended
 [ "$exists" = t ] || fail "the database of this instance is not there"
 
+# What takes no connections would be passed over by all that follows. (-2 marks what an interrupted DROP DATABASE left.)
+cat >"$work/open.sql" <<'SQL'
+SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS true', datname) FROM pg_database
+    WHERE NOT datallowconn AND datname <> 'template0' AND datconnlimit <> -2 \gexec
+SQL
+sql "$work/open.sql" >"$work/opened" || ended
+
 # Words of damage are on standard output, others on standard error, as are with --verbose the names of what is being read.
 checked="no amcheck in this image"
 echo "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'amcheck');" >"$work/amcheck.sql"

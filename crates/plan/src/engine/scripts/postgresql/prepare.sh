@@ -15,7 +15,8 @@ set -Eeuo pipefail
 umask 077
 export LC_ALL=C
 
-volume=/var/lib/minidbaas
+# shellcheck source=../volume.sh
+. /etc/minidbaas/volume.sh
 data=$volume/data
 new=$volume/data.new
 secret=/run/secrets/minidbaas
@@ -146,8 +147,10 @@ mark() {
 
 [[ $(postgres --version) =~ \)\ ([0-9]+) ]] || fail "cannot tell the version of PostgreSQL"
 version=${BASH_REMATCH[1]}
-rm -rf "$new"
 
+hold_volume
+sign_volume
+rm -rf "$new"
 copied=${RESTORED_FROM:-}
 [ ! -e "$volume/restored-from" ] || [ "$(<"$volume/restored-from")" != "$copied" ] || copied=
 

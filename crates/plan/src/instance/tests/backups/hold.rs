@@ -1,4 +1,5 @@
-//! The hold of an Offline backup: an annotation and a first init container on the pod template, while the backup wants it.
+//! The hold of an Offline backup: an annotation and a first init container on the pod template, while the backup wants
+//! it.
 
 use api::Engine;
 use api::condition::{READY, reason};
@@ -13,7 +14,8 @@ const START: i64 = 1_800_000_000;
 /// An Offline backup that began at this second of the first minute.
 fn begins(world: &mut World, name: &str, second: u32) {
     let at = time(&format!("2027-01-15T08:00:{second:02}Z"));
-    let rest = json!({"spec": {"method": "Offline", "holdSeconds": 20}, "status": {"phase": "Running", "startedAt": at}});
+    let rest = json!({"spec": {"method": "Offline", "holdSeconds": 20}, "status": {"phase": "Running",
+        "startedAt": at}});
     add(world, name, &at, false, rest);
 }
 

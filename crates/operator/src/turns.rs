@@ -1,0 +1,96 @@
+//! Whose turn it was last, of namespaces that share something. Kept here and not in a status, which can be written in
+//! the namespace.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many namespaces are remembered; with more, all begin anew.
+const MOST: usize = 10_000;
+/// Who has its turn has this long to begin, and is taken for one that began meanwhile. After that it is no more than
+/// one that waits.
+const BEGINS: Duration = Duration::from_secs(30);
+
+/// Counts turns.
+#[derive(Debug, Default)]
+pub struct Turns {
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    count: u64,
+    last_of: HashMap<String, Turn>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    number: u64,
+    uid: String,
+    at: Instant,
+}
+
+impl Turns {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the namespace's last turn; 0: it had none since the operator started.
+    pub fn last(&self, namespace: &str) -> u64 {
+        let taken = self.taken();
+        taken.last_of.get(namespace).map_or(0, |turn| turn.number)
+    }
+
+    /// Whether the object with this UID has its turn, and may not have been seen to begin.
+    pub fn has(&self, namespace: &str, uid: &str, now: Instant) -> bool {
+        let taken = self.taken();
+        let turn = taken.last_of.get(namespace);
+        turn.is_some_and(|turn| turn.uid == uid && now.duration_since(turn.at) < BEGINS)
+    }
+
+    /// The object of the namespace has its turn now.
+    pub fn take(&self, namespace: &str, uid: &str, now: Instant) {
+        let mut taken = self.taken();
+        if taken.last_of.len() >= MOST && !taken.last_of.contains_key(namespace) {
+            taken.last_of.clear();
+        }
+        taken.count += 1;
+        let turn = Turn {
+            number: taken.count,
+            uid: uid.to_owned(),
+            at: now,
+        };
+        taken.last_of.insert(namespace.to_owned(), turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_a_turn_comes_after_who_had_none() {
+        let (turns, now) = (Turns::default(), Instant::now());
+        for namespace in ["a", "b", "a"] {
+            turns.take(namespace, "u", now);
+        }
+        assert_eq!(
+            (turns.last("c"), turns.last("b"), turns.last("a")),
+            (0, 2, 3)
+        );
+        for number in 0..MOST {
+            turns.take(&number.to_string(), "u", now);
+        }
+        assert!(turns.taken().last_of.len() <= MOST);
+    }
+
+    /// Else a third would begin before it is seen that the first two did.
+    #[test]
+    fn who_has_its_turn_is_taken_for_one_that_began_for_a_while() {
+        let (turns, now) = (Turns::default(), Instant::now());
+        turns.take("a", "u", now);
+        assert!(turns.has("a", "u", now + Duration::from_secs(29)));
+        assert!(!turns.has("a", "other", now) && !turns.has("b", "u", now));
+        assert!(!turns.has("a", "u", now + BEGINS));
+    }
+}

@@ -1,0 +1,86 @@
+//! Large objects cost the operator no memory. Nothing else is at work meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use api::DatabaseRestore;
+use e2e::Space;
+use e2e::space::story;
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use serde_json::json;
+
+/// So many large objects are sent; kept, each cost the operator more than 200 KiB.
+const LARGE_OBJECTS: u64 = 100;
+/// What the process may take meanwhile for reasons of its own: one that has only just begun takes half of it.
+const ROOM_KIB: u64 = 16 * 1024;
+
+#[tokio::test]
+async fn large_objects_cost_the_operator_no_memory() -> Result<()> {
+    story("story-memory", |space| async move {
+        large_objects_cost_nothing(&space).await
+    })
+    .await
+}
+
+/// A hundred objects of 1 MB, which users without any other right may send, leave the operator as it was.
+async fn large_objects_cost_nothing(space: &Space) -> Result<()> {
+    let before = memory(space).await?;
+    let restores: Api<DynamicObject> = Api::namespaced_with(
+        space.cluster.client.clone(),
+        &space.name,
+        &ApiResource::erase::<DatabaseRestore>(&()),
+    );
+    for number in 0..LARGE_OBJECTS {
+        let key = format!("{number}{}", "k".repeat(1_000_000));
+        let object = serde_json::from_value(json!({
+            "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
+                "metadata": {"name": format!("large-{number}")},
+            "spec": {"backup": {"name": "none"}, "instance": "none",
+                "overrides": {"resources": {"limits": {key: "1"}}}},
+        }))?;
+        let answer = restores.create(&PostParams::default(), &object).await;
+        let refused = matches!(&answer, Err(kube::Error::Api(said)) if said.code == 422);
+        ensure!(refused, "a large object is not refused: {:?}", answer.err());
+    }
+    let after = memory(space).await?;
+    eprintln!(
+        "memory: the operator's memory: {before} KiB, after {LARGE_OBJECTS} objects of 1 MB: {after} KiB"
+    );
+    ensure!(
+        after < before + ROOM_KIB,
+        "the operator's memory was {before} KiB and is {after} KiB"
+    );
+    Ok(())
+}
+
+/// The UID of the operator's only pod: of a story before, another one may be on its way out.
+async fn operator_pod(space: &Space) -> Result<String> {
+    let namespace = ["-n", "minidbaas-system", "get", "pods"];
+    let which = ["-l", "app.kubernetes.io/name=minidbaas"];
+    let output = ["-o", "jsonpath={.items[*].metadata.uid}"];
+    let asked = [namespace.as_slice(), &which, &output].concat();
+    for _ in 0..90 {
+        let uids = space.cluster.kubectl(&asked, "").await?;
+        if uids.split_whitespace().count() == 1 {
+            return Ok(uids.trim().to_owned());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    anyhow::bail!("the operator does not come to have one pod")
+}
+
+/// Memory of the operator's process in KiB; it is found by the cgroup of its pod.
+async fn memory(space: &Space) -> Result<u64> {
+    let uid = operator_pod(space).await?;
+    for entry in std::fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        if read("cgroup").contains(&uid) && read("comm").trim() == "minidbaas" {
+            let status = read("status");
+            let line = status.lines().find(|line| line.starts_with("VmRSS"));
+            let value = line.and_then(|line| line.split_whitespace().nth(1));
+            return Ok(value.context("no VmRSS")?.parse()?);
+        }
+    }
+    anyhow::bail!("there is no process of the pod {uid}")
+}
