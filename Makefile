@@ -1,9 +1,6 @@
 # The tasks people repeat. CI calls these and nothing else.
 cluster := e2e/cluster/cluster
-cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minidbaas
-# What cargo builds of the registry's crates is the same in every clone.
-export CARGO_TARGET_DIR ?= $(cache)/target
-times := $(CARGO_TARGET_DIR)/story-times
+nextest := e2e/nextest
 say := printf '\n== %s\n'
 
 help: ## list the targets
@@ -13,33 +10,26 @@ demo: ## a database in a minute: on kind if it is there, else on a cluster of it
 	@e2e/demo $(if $(CONTEXT),--context $(CONTEXT) --image $(IMAGE))
 
 check: ## what needs neither root nor a cluster: format, lints, rules, effects, generated files, scripts, pages
-	@$(say) "1/6 format and lints"
+	@$(say) "format and lints"
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@tools/lint
 	@tools/deny
-	@$(say) "2/6 rules, generated files, effects, pages"
-	cargo test --workspace --exclude e2e
+	@$(say) "rules, generated files, effects, pages"
+	$(nextest) run --workspace -E 'not package(e2e)'
 
-test: check ## everything that must hold: the same, and the stories on a real cluster (as root)
-	@$(say) "3/6 a real cluster with the operator of this tree"
-	$(MAKE) cluster
-	@$(say) "4/6 stories side by side"
-	@rm -f $(times)
-	E2E_TIMES=$(times) cargo test -p e2e --test stories -- --test-threads=7
-	@$(say) "5/6 stories that kill an operator of their own"
-	E2E_TIMES=$(times) cargo test -p e2e --test killed -- --test-threads=3
-	@$(say) "6/6 stories that crash the node or take the operator away, one after another"
-	E2E_TIMES=$(times) cargo test -p e2e --test faults -- --test-threads=1
-	@$(say) "the slowest ten of all stories"
-	@sort -rn $(times) | head -10
-	@echo "$$(wc -l <$(times)) passed, 0 failed"
+test: check cluster ## what must hold at every landing: check, and one real proof of each behaviour on a real cluster (as root)
+	@$(say) "core stories"
+	@e2e/stories core
+
+test-all: check cluster ## everything (as root)
+	@$(say) "all stories"
+	@e2e/stories all
 
 test-soak: export E2E_LONG := 1
 test-soak: cluster ## the long forms of stories: backups and restores twenty times, failovers ten times, all engines, five idle minutes
-	cargo test -p e2e --test stories -- --test-threads=3 --skip figures --nocapture
-	cargo test -p e2e --test stories figures -- --test-threads=1 --nocapture
-	cargo test -p e2e --test faults idle -- --test-threads=1 --nocapture
+	@e2e/stories soak --no-capture -E 'binary(stories) & not test(figures)'
+	@e2e/stories soak --no-capture -E 'test(figures) | test(/^idle::/)'
 
 generate: ## write the CRDs, the engine catalog and the page of all fields anew from the code
 	cargo build -p minidbaas
@@ -58,4 +48,4 @@ cluster-down: ## end it, and delete its state
 	@$(cluster) down --purge
 
 
-.PHONY: help demo check test test-soak generate cluster kubeconfig cluster-down
+.PHONY: help demo check test test-all test-soak generate cluster kubeconfig cluster-down

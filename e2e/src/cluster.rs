@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -84,6 +85,23 @@ impl Cluster {
             .parent()
             .map(PathBuf::from)
             .unwrap_or_default()
+    }
+
+    /// Makes sure that the deployed operator is there, once: a story that was ended in the middle may have left it
+    /// otherwise.
+    pub async fn operator_at_work(&self) -> Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), "minidbaas-system");
+        let deployment = deployments.get("minidbaas").await?;
+        let status = deployment.status.unwrap_or_default();
+        if status.replicas == Some(1) && status.ready_replicas == Some(1) {
+            return Ok(());
+        }
+        let words = ["-n", "minidbaas-system"];
+        let scale = ["scale", "deployment/minidbaas", "--replicas=1"];
+        self.kubectl(&[&words[..], &scale].concat(), "").await?;
+        let ready = ["rollout", "status", "deployment/minidbaas", "--timeout=60s"];
+        self.kubectl(&[&words[..], &ready].concat(), "").await?;
+        Ok(())
     }
 
     /// kubectl with these arguments.

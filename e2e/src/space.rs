@@ -1,7 +1,5 @@
 //! A namespace for one story; it enforces restricted pods, and explains itself when the story fails.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
 use serde_json::{Value, json};
 
+use crate::length::many;
 use crate::waits::{until_at_rest, until_says};
 use crate::{Cluster, kstatus};
 
@@ -18,6 +17,18 @@ use crate::{Cluster, kstatus};
 /// the Zalando operator misses that a pod is gone, waits two minutes for it, fails, and is asked to do it again; it may
 /// miss another one then.
 pub const PATIENCE: Duration = Duration::from_secs(480);
+
+/// How many seconds a story may take, and its long form. It ends itself then, so that it says what it waited for and
+/// puts back what it changed.
+const LIMIT: (usize, usize) = (600, 86_400);
+
+tokio::task_local! {
+    /// When the story that runs is over its limit.
+    static ENDS: Instant;
+}
+
+/// The label of a story's namespace; `e2e/stories` deletes by it what former runs have left.
+const STORY: &str = "minidbaas.dev/story";
 
 /// Between two looks at what a story waits for.
 const SOONEST: Duration = Duration::from_millis(200);
@@ -38,14 +49,16 @@ pub async fn story<F: Future<Output = Result<()>>>(
     name: &str,
     tell: impl FnOnce(std::sync::Arc<Space>) -> F,
 ) -> Result<()> {
-    let (cluster, began) = (Cluster::connect().await?, Instant::now());
+    let cluster = Cluster::connect().await?;
+    cluster.operator_at_work().await?;
     let space = std::sync::Arc::new(Space::make(cluster, name).await?);
     let told = async {
         tell(space.clone()).await?;
         space.check_statuses().await
     };
-    let result = told.await;
-    record(name, began.elapsed())?;
+    let limit = many(LIMIT.0, LIMIT.1) as u64;
+    let ends = Instant::now() + Duration::from_secs(limit);
+    let result = ENDS.scope(ends, told).await;
     match &result {
         // Nobody waits for it but a repetition of this story.
         Ok(()) => space.begin_deletion().await?,
@@ -55,17 +68,6 @@ pub async fn story<F: Future<Output = Result<()>>>(
         }
     }
     result
-}
-
-/// Adds a line to the file that E2E_TIMES names, if it does: how long a story took.
-fn record(name: &str, took: Duration) -> Result<()> {
-    let Some(path) = std::env::var_os("E2E_TIMES") else {
-        return Ok(());
-    };
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    // One write, so that lines of stories that end together stay whole.
-    file.write_all(format!("{:7.1} s  {name}\n", took.as_secs_f64()).as_bytes())?;
-    Ok(())
 }
 
 impl Space {
@@ -78,7 +80,8 @@ impl Space {
         space.delete().await?;
         let namespaces: Api<Namespace> = Api::all(space.cluster.client.clone());
         let namespace = serde_json::from_value(
-            json!({"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}),
+            json!({"metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted",
+                STORY: ""}}}),
         )?;
         namespaces
             .create(&PostParams::default(), &namespace)
@@ -200,6 +203,9 @@ impl Space {
             }
             if began.elapsed() > PATIENCE {
                 bail!("after {PATIENCE:?} it is still not so that {what}");
+            }
+            if ENDS.try_with(|ends| Instant::now() > *ends) == Ok(true) {
+                bail!("the story is over its limit, and it is still not so that {what}");
             }
             // What is not soon so is asked less often: every answer costs the API server and the other stories.
             let pause = began.elapsed() / 8;

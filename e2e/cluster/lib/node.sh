@@ -101,6 +101,6 @@ purge() {
     [ ! -d /var/lib/kubelet ] || rmdir --ignore-fail-on-non-empty /var/lib/kubelet /var/lib/cni
   fi
   # By name: a folder given by mistake loses nothing else.
-  rm -rf "$state"/{booted,cni,complete,containerd,disk.img,disk.img.new,etcd,installed,kubeconfig,kubectl,kubelet,loaded,log,pki,pki.new}
+  rm -rf "$state"/{booted,cni,complete,containerd,disk.img,disk.img.new,etcd,installed,kubeconfig,kubectl,kubelet,loaded,log,operator,pki,pki.new}
   [ ! -d "$state" ] || rmdir "$state"
 }

@@ -1,6 +1,6 @@
-//! Stories that crash the node, take the operator away, or need it undisturbed: they run one after another, and beside
-//! nothing else (`cargo test -p e2e --test faults -- --test-threads=1`).
+//! Stories that crash the node, take an operator away, or need it undisturbed: each has the cluster to itself.
 
+mod absent_zalando;
 mod backup_no_api;
 mod idle;
 mod leader;

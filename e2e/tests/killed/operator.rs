@@ -13,7 +13,6 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
 
 /// What of the manifests says who may do what.
 const RIGHTS: [&str; 4] = [
@@ -37,7 +36,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Does something while a namespace has an operator of its own, and no other one is at work.
+    /// Does something while a namespace has an operator of its own, of the very program that is deployed, and no other
+    /// one is at work.
     pub async fn only_for<T>(
         space: &Space,
         doing: impl AsyncFnOnce(&mut Operator) -> Result<T>,
@@ -53,18 +53,15 @@ impl Operator {
             ended.map(|()| done)
         };
         let done = done.await;
-        start_deployment(cluster).await?;
+        cluster.operator_at_work().await?;
         done
     }
 
     async fn new(space: &Space) -> Result<Self> {
-        let target =
-            std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root().join("target"), PathBuf::from);
-        let program = target.join("release/minidbaas");
-        let path = program.display();
+        let program = space.cluster.state().join("operator");
         ensure!(
             program.exists(),
-            "there is no {path}; `make cluster` builds it"
+            "there is no {program:?}; `make cluster` puts it there"
         );
         let home = format!("{}-operator", space.name);
         let folder = std::env::temp_dir();
@@ -211,41 +208,11 @@ impl Operator {
     }
 }
 
-/// How many stories have an operator of their own just now.
-static STORIES: Mutex<usize> = Mutex::const_new(0);
-
 async fn stop_deployment(cluster: &Cluster) -> Result<()> {
-    let mut stories = STORIES.lock().await;
-    if *stories == 0 {
-        kubectl(cluster, &["scale", "deployment/minidbaas", "--replicas=0"]).await?;
-        let label = "app.kubernetes.io/name=minidbaas";
-        kubectl(
-            cluster,
-            &["wait", "pod", "-l", label, "--for=delete", "--timeout=120s"],
-        )
-        .await?;
-    }
-    *stories += 1;
-    Ok(())
-}
-
-async fn start_deployment(cluster: &Cluster) -> Result<()> {
-    let mut stories = STORIES.lock().await;
-    *stories -= 1;
-    if *stories == 0 {
-        kubectl(cluster, &["scale", "deployment/minidbaas", "--replicas=1"]).await?;
-        kubectl(
-            cluster,
-            &[
-                "rollout",
-                "status",
-                "deployment/minidbaas",
-                "--timeout=120s",
-            ],
-        )
-        .await?;
-    }
-    Ok(())
+    kubectl(cluster, &["scale", "deployment/minidbaas", "--replicas=0"]).await?;
+    let label = "app.kubernetes.io/name=minidbaas";
+    let gone = ["wait", "pod", "-l", label, "--for=delete", "--timeout=120s"];
+    kubectl(cluster, &gone).await
 }
 
 async fn kubectl(cluster: &Cluster, words: &[&str]) -> Result<()> {

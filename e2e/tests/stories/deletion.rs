@@ -46,7 +46,7 @@ async fn life(engine: Engine) -> Result<()> {
         space
             .step("password changed", password(space, &database))
             .await?;
-        let binding = lost(space, engine, "secret/books");
+        let binding = binding_lost(space, engine);
         space.step("binding lost and made anew", binding).await?;
         let administrator = administrator_lost(space, engine);
         space
@@ -134,16 +134,9 @@ async fn password(space: &Space, database: &Database<'_>) -> Result<()> {
     Ok(())
 }
 
-/// An object that is deleted comes back, and the rows are reached as before.
-async fn lost(space: &Space, engine: Engine, object: &str) -> Result<()> {
-    let before = space.field(object, ".metadata.uid").await?;
-    space.kubectl(&["delete", object], "").await?;
-    space
-        .until(&format!("{object} is made anew"), || async {
-            let now = space.field(object, ".metadata.uid").await?;
-            Ok(!now.is_empty() && now != before)
-        })
-        .await?;
+/// A binding that is deleted comes back, and leads to the rows as before.
+async fn binding_lost(space: &Space, engine: Engine) -> Result<()> {
+    lost(space, "secret/books").await?;
     space.until_settled(NAME).await?;
     keeps(space, engine).await
 }
@@ -152,16 +145,33 @@ async fn lost(space: &Space, engine: Engine, object: &str) -> Result<()> {
 async fn administrator_lost(space: &Space, engine: Engine) -> Result<()> {
     let pod = space.field(POD, ".metadata.uid").await?;
     let binding = secret(space, NAME, "uri").await?;
-    lost(space, engine, "secret/books-admin").await?;
-    ensure!(
-        space.field(POD, ".metadata.uid").await? != pod,
-        "no restart, so the lost password is still in force"
-    );
+    lost(space, "secret/books-admin").await?;
+    // The Secret is made before the status tells of the restart.
+    space
+        .until("the server has restarted", || async {
+            let now = space.field(POD, ".metadata.uid").await?;
+            Ok(!now.is_empty() && now != pod)
+        })
+        .await?;
+    space.until_settled(NAME).await?;
+    keeps(space, engine).await?;
     ensure!(
         secret(space, NAME, "uri").await? == binding,
         "the binding has changed"
     );
     Ok(())
+}
+
+/// An object that is deleted is made anew.
+async fn lost(space: &Space, object: &str) -> Result<()> {
+    let before = space.field(object, ".metadata.uid").await?;
+    space.kubectl(&["delete", object], "").await?;
+    space
+        .until(&format!("{object} is made anew"), || async {
+            let now = space.field(object, ".metadata.uid").await?;
+            Ok(!now.is_empty() && now != before)
+        })
+        .await
 }
 
 /// The kinds and names of what is there now and was not before.

@@ -1,6 +1,5 @@
-//! Stories on a real cluster with real engines: one file a story. `make test` brings the cluster up first.
+//! Stories on a real cluster with real engines, side by side: one file a story. `e2e/stories` runs them.
 
-mod absent_zalando;
 mod backup_cross_namespace;
 mod backup_damage;
 mod backup_deletion;
@@ -24,8 +23,3 @@ mod stalls;
 mod tenants;
 mod troubles;
 mod two_servers;
-
-/// The one Zalando operator: stories with clusters share it, and one that stops it or sets it otherwise has it alone.
-/// They begin in the order of their names: `absent_zalando` is over before `ha_clusters` begin, whose long waits have
-/// others beside them.
-static ZALANDO: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());

@@ -18,7 +18,6 @@ const PLANTED: &str = "planted-f00dfeed";
 
 #[tokio::test]
 async fn passwords_are_in_secrets_and_nowhere_else() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-secrecy", |space| async move {
         let places = Places::watch(&space)?;
         plant(&space).await?;

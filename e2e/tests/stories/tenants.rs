@@ -31,7 +31,6 @@ struct World<'a> {
 
 #[tokio::test]
 async fn tenants_reach_nothing_that_is_not_theirs() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     let cluster = Cluster::connect().await?;
     let [home, two] = ["", "-two"].map(|part| Space {
         cluster: cluster.clone(),

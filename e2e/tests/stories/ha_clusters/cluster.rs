@@ -17,7 +17,6 @@ const NAME: &str = "shop";
 
 #[tokio::test]
 async fn a_cluster_serves_takes_every_change_and_is_left_alone() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha", |space| async move {
         space.admit_zalando().await?;
         let mark = space.cluster.mark()?;

@@ -13,7 +13,6 @@ const NAME: &str = "shop";
 #[tokio::test]
 async fn a_cluster_that_is_deleted_and_applied_again_has_its_rows_until_it_is_to_lose_them()
 -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha-leaving", |space| async move {
         space.admit_zalando().await?;
         let nothing = space.objects().await?;

@@ -12,7 +12,6 @@ const NAME: &str = "shop";
 
 #[tokio::test]
 async fn what_the_zalando_operator_failed_at_is_told_and_done_when_it_can_be() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha-failed", |space| async move {
         space.admit_zalando().await?;
         let spec = json!({"engine": "postgresql", "replicas": 1, "storage": {"size": "1Gi"}});

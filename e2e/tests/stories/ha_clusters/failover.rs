@@ -30,7 +30,6 @@ enum End {
 
 #[tokio::test]
 async fn a_primary_that_fails_is_replaced_and_no_acknowledged_row_is_lost() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha-failover", |space| async move {
         space.admit_zalando().await?;
         let spec = json!({"engine": "postgresql", "storage": {"size": "1Gi"}});

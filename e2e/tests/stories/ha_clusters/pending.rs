@@ -9,7 +9,6 @@ const NAME: &str = "big";
 #[tokio::test]
 async fn servers_without_a_node_are_told_of_while_the_zalando_operator_says_running() -> Result<()>
 {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha-pending", |space| async move {
         space.admit_zalando().await?;
         // More than half of the node's memory: one server finds room, and no second one.

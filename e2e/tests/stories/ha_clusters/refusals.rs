@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn clusters_that_cannot_be_are_refused_and_nothing_is_made() -> Result<()> {
-    let _shared = crate::ZALANDO.read().await;
     story("story-ha-refusals", |space| async move {
         space.admit_zalando().await?;
         at_admission(&space).await?;

@@ -11,7 +11,6 @@ use e2e::{Cluster, Database, Space};
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::ZALANDO;
 use operator as zalando;
 
 const NAME: &str = "shop";
@@ -24,15 +23,7 @@ fn spec(more: Value) -> Value {
     spec
 }
 
-/// One after another, because there is one Zalando operator; beside stories without clusters.
 #[tokio::test]
-async fn what_the_zalando_operator_does_not_do_is_told_and_done_later() -> Result<()> {
-    let _alone = ZALANDO.write().await;
-    a_cluster_waits_for_the_zalando_operator_to_be_installed().await?;
-    what_the_zalando_operator_left_undone_is_told_and_done_later().await?;
-    the_zalando_operators_settings_decide_nothing_about_data().await
-}
-
 async fn a_cluster_waits_for_the_zalando_operator_to_be_installed() -> Result<()> {
     story("story-ha-absent", |space| async move {
         space.admit_zalando().await?;
@@ -106,6 +97,7 @@ async fn uninstall(space: &Space) -> Result<()> {
     cluster.kubectl(&words, "").await.map(|_| ())
 }
 
+#[tokio::test]
 async fn what_the_zalando_operator_left_undone_is_told_and_done_later() -> Result<()> {
     story("story-ha-stopped", |space| async move {
         space.admit_zalando().await?;
@@ -236,6 +228,7 @@ async fn nothing_is_left(space: &Space) -> Result<()> {
         .await
 }
 
+#[tokio::test]
 async fn the_zalando_operators_settings_decide_nothing_about_data() -> Result<()> {
     story("story-ha-settings", |space| async move {
         space.admit_zalando().await?;
