@@ -37,9 +37,9 @@ generate: ## write the CRDs, the engine catalog and the page of all fields anew 
 	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
 	cargo run -q -p minidbaas -- reference >docs/reference.md
 
-cluster: ## a real cluster on this machine with the operator of this tree (as root)
+cluster: ## a real cluster on this machine with the operator of this tree, as the tests compile it (as root)
 	@$(cluster) up
-	@e2e/cluster/deploy-operator
+	@e2e/cluster/deploy-operator --tests
 
 kubeconfig: ## print the path of its kubeconfig
 	@$(cluster) kubeconfig

@@ -41,6 +41,14 @@ pub enum Error {
         /// How many were read.
         count: usize,
     },
+    /// The resource that the pass was made for is gone, or another one has its name.
+    #[error("{kind} {name} is not the one any more that this was for")]
+    Replaced {
+        /// Its kind.
+        kind: Cow<'static, str>,
+        /// Its name.
+        name: String,
+    },
     /// The operating system has no random bytes to give.
     #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -49,7 +57,7 @@ pub enum Error {
 impl Error {
     /// Whether the object changed or vanished in between, so that the next pass sees something else.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.code(), Some(404 | 409))
+        matches!(self, Error::Replaced { .. }) || matches!(self.code(), Some(404 | 409))
     }
 
     /// Whether the operator may not do this.
@@ -76,7 +84,10 @@ impl Error {
                 }
                 source => format!("{verb} {kind} {name}: {source}"),
             },
-            Error::Timeout { .. } | Error::TooMany { .. } | Error::Random(_) => self.to_string(),
+            Error::Timeout { .. }
+            | Error::TooMany { .. }
+            | Error::Replaced { .. }
+            | Error::Random(_) => self.to_string(),
         };
         shorten(said.trim_end_matches('.'))
     }
@@ -87,7 +98,10 @@ impl Error {
                 kube::Error::Api(status) => Some(status.code),
                 _ => None,
             },
-            Error::Timeout { .. } | Error::TooMany { .. } | Error::Random(_) => None,
+            Error::Timeout { .. }
+            | Error::TooMany { .. }
+            | Error::Replaced { .. }
+            | Error::Random(_) => None,
         }
     }
 

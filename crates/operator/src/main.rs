@@ -6,6 +6,7 @@ mod context;
 mod controllers;
 mod error;
 mod failures;
+mod identity;
 mod leader;
 mod metrics;
 mod orphans;

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::{apply, report};
+use crate::{apply, identity, report};
 
 /// Look again after this long even if no event came: none comes of a lost Secret, because Secrets are not watched.
 const USUAL: Duration = Duration::from_secs(600);
@@ -123,6 +123,15 @@ async fn once<R: Reconciled>(
     let resource_before = undisturbed(resource);
     let plan = resource_before.decide(&observed, &now);
     let namespace = resource.namespace().unwrap_or_default();
+    if !plan.writes.is_empty()
+        && let Err(error) = identity::check(context, resource).await
+    {
+        return Err(Failure {
+            error,
+            status: None,
+            is_refused: false,
+        });
+    }
     for write in &plan.writes {
         if let Err(error) = apply::apply(context, resource, &namespace, write).await {
             return Err(Failure {

@@ -2,13 +2,13 @@
 
 use api::names::FIELD_MANAGER;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use plan::PlannedEvent;
-use serde_json::json;
 
 use crate::context::{Context, call};
 use crate::error::Error;
+use crate::identity;
 use crate::pass::Reconciled;
 
 /// Writes the status if it differs, then publishes what changed.
@@ -23,23 +23,21 @@ pub async fn report<R: Reconciled>(
     }
     let name = resource.name_any();
     let namespace = resource.namespace().unwrap_or_default();
-    let body = json!({
-        "apiVersion": R::api_version(&()), "kind": R::kind(&()),
-        "metadata": {"name": name, "namespace": namespace, "uid": resource.uid()}, "status": status,
-    });
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let resources: Api<R> = Api::namespaced(context.client.clone(), &namespace);
-    let written = call(
-        "patch",
-        "status of",
-        &name,
-        resources.patch_status(
-            &name,
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(body),
-        ),
-    )
-    .await;
-    let written = match written {
+    let written = async {
+        let change = identity::status(resource, status)?;
+        resources.patch_status(&name, &parameters, &change).await
+    };
+    let written = match call("patch", "status of", &name, written).await {
+        // The API server does not say which test failed, nor that it was a test.
+        Err(error) if error.is_refusal() => {
+            identity::check(context, resource).await?;
+            return Err(error);
+        }
         // Deleted in between: there is nobody left to tell.
         Err(error) if error.is_conflict() && resource.meta().deletion_timestamp.is_some() => {
             return Ok(());

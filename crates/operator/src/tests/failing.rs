@@ -68,8 +68,9 @@ impl Played {
 
     /// The statuses that were written.
     fn statuses(&self) -> Vec<Value> {
-        let bodies = self.bodies(STATUS).into_iter();
-        bodies.map(|body| body["status"].clone()).collect()
+        let asked = self.asked.lock().unwrap();
+        let those = asked.iter().filter(|asked| asked.what == STATUS);
+        those.map(Asked::status).collect()
     }
 
     /// The condition of this type in the status that was written last.

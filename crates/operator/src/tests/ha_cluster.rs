@@ -28,10 +28,8 @@ async fn a_missing_operator_is_told_of_and_nothing_is_made() {
         }
         Some(("GET", _)) => refusal(404, "NotFound", "there is none"),
         Some(("PATCH", path)) if path.ends_with("/status") => {
-            let mut body = asked.body.clone();
-            body["metadata"]["resourceVersion"] = json!("2");
-            body["spec"] = json!({"engine": "postgresql", "storage": {"size": "1Gi"}});
-            (200, body)
+            let spec = json!({"engine": "postgresql", "storage": {"size": "1Gi"}});
+            asked.taken("HACluster", spec)
         }
         _ => (201, asked.body.clone()),
     });
@@ -56,7 +54,7 @@ async fn a_missing_operator_is_told_of_and_nothing_is_made() {
     );
     let asked = asked.lock().unwrap();
     let status = asked.iter().find(|asked| asked.what.ends_with("/status"));
-    let conditions = status.unwrap().body["status"]["conditions"].clone();
+    let conditions = status.unwrap().status()["conditions"].clone();
     let stalled = conditions
         .as_array()
         .unwrap()

@@ -34,10 +34,13 @@ pub fn empty(asked: &Asked) -> (u16, Value) {
             200,
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": []}),
         ),
+        Some(("GET", path)) if path.ends_with("/databaseinstances/shop") => {
+            (200, serde_json::to_value(instance()).unwrap())
+        }
         Some(("GET", _)) => refusal(404, "NotFound", "there is none"),
         _ if asked.what == STATUS => {
             let mut resource = serde_json::to_value(instance()).unwrap();
-            resource["status"] = asked.body["status"].clone();
+            resource["status"] = asked.status();
             (200, resource)
         }
         _ => (201, asked.body.clone()),
@@ -119,7 +122,7 @@ async fn a_refused_write_ends_the_pass_and_is_in_the_status() {
     pass::run(guarded(), context).await.unwrap_err();
     let asked = asked.lock().unwrap().clone();
     let last = asked.iter().find(|asked| asked.what == STATUS).unwrap();
-    let ready = &last.body["status"]["conditions"][0];
+    let ready = &last.status()["conditions"][0];
     assert_eq!(
         (&ready["type"], &ready["reason"]),
         (&json!("Ready"), &json!("QuotaExceeded"))
@@ -149,6 +152,47 @@ async fn what_is_seen_as_of_before_our_status_is_not_decided_upon() {
     let newer = Arc::new(DeserializeGuard(Ok(newer)));
     pass::run(newer, context).await.unwrap();
     assert!(lines(&asked).len() > before);
+}
+
+/// Its namesake, made after it was deleted, as the API server has it now.
+fn successor(asked: &Asked) -> (u16, Value) {
+    let (code, mut answer) = empty(asked);
+    if asked.what.starts_with("GET") && asked.what.ends_with("/databaseinstances/shop") {
+        answer["metadata"]["uid"] = json!("another");
+    }
+    (code, answer)
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_a_resource_whose_name_another_one_has() {
+    let (context, asked) = context(successor);
+    let error = pass::run(guarded(), context).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    assert_eq!(writes(&lines(&asked)), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_status_is_for_one_uid_and_its_refusal_is_a_conflict_when_that_is_gone() {
+    let replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let now = replaced.clone();
+    let (context, asked) = context(move |asked| {
+        if asked.what == STATUS {
+            now.store(true, std::sync::atomic::Ordering::SeqCst);
+            return refusal(422, "Invalid", "the server rejected our request");
+        }
+        match now.load(std::sync::atomic::Ordering::SeqCst) {
+            true => successor(asked),
+            false => empty(asked),
+        }
+    });
+    let error = pass::run(guarded(), context).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    let asked = asked.lock().unwrap();
+    let status = asked.iter().find(|asked| asked.what == STATUS).unwrap();
+    assert_eq!(
+        status.body[0],
+        json!({"op": "test", "path": "/metadata/uid", "value": "cr-uid"})
+    );
 }
 
 #[tokio::test]

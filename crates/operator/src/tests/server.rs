@@ -22,6 +22,23 @@ pub struct Asked {
     pub body: Value,
 }
 
+impl Asked {
+    /// The status that a JSON patch sets.
+    pub fn status(&self) -> Value {
+        self.body[1]["value"].clone()
+    }
+
+    /// The answer to it: the resource with this spec.
+    pub fn taken(&self, kind: &str, spec: Value) -> (u16, Value) {
+        let resource = json!({
+            "apiVersion": "minidbaas.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": "x", "namespace": "demo", "uid": self.body[0]["value"], "resourceVersion": "2"},
+            "spec": spec, "status": self.status(),
+        });
+        (200, resource)
+    }
+}
+
 /// Instead of an answer: the API server never gives one.
 pub const SILENCE: (u16, Value) = (0, Value::Null);
 
