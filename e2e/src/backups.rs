@@ -13,7 +13,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use crate::Space;
-use crate::space::PATIENCE;
+use crate::space::check_bounds;
 use crate::waits::until_says;
 
 impl Space {
@@ -69,12 +69,12 @@ impl Space {
             if found == Some(BackupPhase::Failed) {
                 bail!("the backup {name} failed: {:?}", said());
             }
-            if began.elapsed() > PATIENCE {
-                bail!(
-                    "after {PATIENCE:?} the backup {name} is {found:?} and not {phase:?}: {:?}",
+            check_bounds(began).with_context(|| {
+                format!(
+                    "the backup {name} is {found:?} and not {phase:?}: {:?}",
                     said()
-                );
-            }
+                )
+            })?;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }
@@ -134,12 +134,10 @@ impl Space {
             match phase {
                 Some(RestorePhase::Ready) => return Ok(restore),
                 Some(RestorePhase::Failed) => bail!("the restore {name} failed: {:?}", said()),
-                _ if began.elapsed() > PATIENCE => bail!(
-                    "after {PATIENCE:?} the restore {name} is {phase:?}: {:?}",
-                    said()
-                ),
-                _ => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                _ => check_bounds(began)
+                    .with_context(|| format!("the restore {name} is {phase:?}: {:?}", said()))?,
             }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::client::secret;
 use crate::cluster::run;
+use crate::space::be_patient;
 use crate::waits::{until_at_rest, until_says};
 use crate::{Database, Space};
 
@@ -27,8 +28,10 @@ impl Space {
         Api::namespaced(self.cluster.client.clone(), &self.name)
     }
 
-    /// Lets the Zalando operator's pods in: they do not satisfy the level that stories enforce.
+    /// Lets the Zalando operator's pods in: they do not satisfy the level that stories enforce. What the story waits for
+    /// may take that operator's time from now on.
     pub async fn admit_zalando(&self) -> Result<()> {
+        be_patient();
         let label = "pod-security.kubernetes.io/enforce=baseline";
         let words = ["label", "namespace", &self.name, label, "--overwrite"];
         self.cluster.kubectl(&words, "").await.map(|_| ())

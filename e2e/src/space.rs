@@ -1,8 +1,10 @@
 //! A namespace for one story; it enforces restricted pods, and explains itself when the story fails.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use api::DatabaseInstance;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -13,18 +15,26 @@ use crate::length::many;
 use crate::waits::{until_at_rest, until_says};
 use crate::{Cluster, kstatus};
 
-/// How long anything may take before a story gives up. A bound for a wait, not a claim about speed. On a busy machine
-/// the Zalando operator misses that a pod is gone, waits two minutes for it, fails, and is asked to do it again; it may
-/// miss another one then.
-pub const PATIENCE: Duration = Duration::from_secs(480);
+/// How long anything may take before a story gives up: what takes seconds, on a machine that is busy with others. A
+/// bound for a wait, not a claim about speed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The same where the Zalando operator is waited for: on a busy machine it misses that a pod is gone, waits two minutes
+/// for it, fails, and is asked to do it again.
+const ZALANDO: Duration = Duration::from_secs(300);
 
 /// How many seconds a story may take, and its long form. It ends itself then, so that it says what it waited for and
 /// puts back what it changed.
 const LIMIT: (usize, usize) = (600, 86_400);
 
 tokio::task_local! {
-    /// When the story that runs is over its limit.
-    static ENDS: Instant;
+    /// Of the story that runs.
+    static BOUNDS: Bounds;
+}
+
+struct Bounds {
+    /// When the story is over its limit.
+    ends: Instant,
+    has_clusters: AtomicBool,
 }
 
 /// The label of a story's namespace; `e2e/stories` deletes by it what former runs have left.
@@ -57,8 +67,11 @@ pub async fn story<F: Future<Output = Result<()>>>(
         space.check_statuses().await
     };
     let limit = many(LIMIT.0, LIMIT.1) as u64;
-    let ends = Instant::now() + Duration::from_secs(limit);
-    let result = ENDS.scope(ends, told).await;
+    let bounds = Bounds {
+        ends: Instant::now() + Duration::from_secs(limit),
+        has_clusters: AtomicBool::new(false),
+    };
+    let result = BOUNDS.scope(bounds, told).await;
     match &result {
         // Nobody waits for it but a repetition of this story.
         Ok(()) => space.begin_deletion().await?,
@@ -68,6 +81,29 @@ pub async fn story<F: Future<Output = Result<()>>>(
         }
     }
     result
+}
+
+/// An error if a wait that began at this moment has taken too long, or its story has.
+pub(crate) fn check_bounds(began: Instant) -> Result<()> {
+    let bounds = BOUNDS.try_with(|bounds| (bounds.has_clusters.load(Relaxed), bounds.ends));
+    let (patience, ends) = match bounds {
+        Ok((true, ends)) => (ZALANDO, Some(ends)),
+        Ok((false, ends)) => (PATIENCE, Some(ends)),
+        Err(_) => (PATIENCE, None),
+    };
+    ensure!(began.elapsed() <= patience, "not within {patience:?}");
+    ensure!(
+        ends.is_none_or(|ends| Instant::now() <= ends),
+        "the story is over its limit"
+    );
+    Ok(())
+}
+
+/// The story waits for the Zalando operator from now on.
+pub(crate) fn be_patient() {
+    BOUNDS
+        .try_with(|bounds| bounds.has_clusters.store(true, Relaxed))
+        .ok();
 }
 
 impl Space {
@@ -201,12 +237,7 @@ impl Space {
             if check().await.with_context(|| what.to_owned())? {
                 return Ok(());
             }
-            if began.elapsed() > PATIENCE {
-                bail!("after {PATIENCE:?} it is still not so that {what}");
-            }
-            if ENDS.try_with(|ends| Instant::now() > *ends) == Ok(true) {
-                bail!("the story is over its limit, and it is still not so that {what}");
-            }
+            check_bounds(began).with_context(|| format!("it is still not so that {what}"))?;
             // What is not soon so is asked less often: every answer costs the API server and the other stories.
             let pause = began.elapsed() / 8;
             tokio::time::sleep(pause.clamp(SOONEST, LATEST)).await;
