@@ -87,8 +87,8 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// Makes sure that the deployed operator is there, once: a story that was ended in the middle may have left it
-    /// otherwise.
+    /// Makes sure that one pod of the deployed operator is there: a story that was ended in the middle may have left
+    /// none, or two.
     pub async fn operator_at_work(&self) -> Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), "minidbaas-system");
         let deployment = deployments.get("minidbaas").await?;

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::length::many;
 use crate::waits::{until_at_rest, until_says};
@@ -30,6 +31,9 @@ tokio::task_local! {
     /// Of the story that runs.
     static BOUNDS: Bounds;
 }
+
+/// Whether the deployed operator was seen to be there.
+static AT_WORK: OnceCell<()> = OnceCell::const_new();
 
 struct Bounds {
     /// When the story is over its limit.
@@ -60,7 +64,9 @@ pub async fn story<F: Future<Output = Result<()>>>(
     tell: impl FnOnce(std::sync::Arc<Space>) -> F,
 ) -> Result<()> {
     let cluster = Cluster::connect().await?;
-    cluster.operator_at_work().await?;
+    // Once: a test of several stories may have stopped it since.
+    let at_work = || cluster.operator_at_work();
+    AT_WORK.get_or_try_init(at_work).await?;
     let space = std::sync::Arc::new(Space::make(cluster, name).await?);
     let told = async {
         tell(space.clone()).await?;
