@@ -28,8 +28,8 @@ impl Space {
         Api::namespaced(self.cluster.client.clone(), &self.name)
     }
 
-    /// Lets the Zalando operator's pods in: they do not satisfy the level that stories enforce. What the story waits for
-    /// may take that operator's time from now on.
+    /// Lets the Zalando operator's pods in: they do not satisfy the level that stories enforce. What the story waits
+    /// for may take that operator's time from now on.
     pub async fn admit_zalando(&self) -> Result<()> {
         be_patient();
         let label = "pod-security.kubernetes.io/enforce=baseline";
