@@ -1,5 +1,5 @@
 //! A gate between the operator and the API server. It lets everything pass, and can have the operator killed before a
-//! write reaches the API server, while its answer is on the way, or right after the answer.
+//! write reaches the API server, while its answer is on the way, or right after the answer. It can also hold a write up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub enum Moment {
     In,
     /// The operator has just been told.
     After,
+    /// Nobody dies: the write is on its way until the story lets it go on.
+    Late,
 }
 
 /// Decides about a write, such as `POST databasebackups/status one`, by how often it was tried.
@@ -47,12 +49,19 @@ pub struct Stop {
     /// The write.
     pub write: String,
     killed: oneshot::Sender<()>,
+    answered: oneshot::Receiver<StatusCode>,
 }
 
 impl Stop {
     /// It is dead.
     pub fn killed(self) {
         self.killed.send(()).ok();
+    }
+
+    /// Lets a late write go on; returns how the API server answers it.
+    pub async fn arrives(self) -> Result<StatusCode> {
+        self.killed.send(()).ok();
+        self.answered.await.context("the write was not sent")
     }
 }
 
@@ -145,17 +154,21 @@ impl Shared {
         Some(format!("{method} {rest} {name}").trim_end().to_owned())
     }
 
-    /// Asks for the operator's death and returns when it is dead.
-    async fn strike(&self, moment: Moment, write: String) {
+    /// Tells the story of this moment and returns when the operator is dead, or the write may go on; its answer's code
+    /// goes to whom this returns.
+    async fn strike(&self, moment: Moment, write: String) -> oneshot::Sender<StatusCode> {
         let (killed, dead) = oneshot::channel();
+        let (answers, answered) = oneshot::channel();
         self.stops
             .send(Stop {
                 moment,
                 write,
                 killed,
+                answered,
             })
             .ok();
         dead.await.ok();
+        answers
     }
 
     async fn forward(
@@ -214,7 +227,10 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 let tries = inside.tries.entry(write.clone()).or_default();
                 *tries += 1;
                 struck = rule(&write, *tries).map(|moment| (moment, write));
-                inside.shut = struck.is_some();
+                let dies = struck
+                    .as_ref()
+                    .is_some_and(|(moment, _)| *moment != Moment::Late);
+                inside.shut = dies;
             }
         }
         match struck {
@@ -223,6 +239,14 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                     .forward(parts.method, &uri, &parts.headers, body.into())
                     .await,
             ),
+            Some((Moment::Late, write)) => {
+                let answers = shared.strike(Moment::Late, write).await;
+                let answer = shared
+                    .forward(parts.method, &uri, &parts.headers, body.into())
+                    .await;
+                answers.send(answer.status()).ok();
+                Some(answer)
+            }
             Some((Moment::Before, write)) => {
                 shared.strike(Moment::Before, write).await;
                 None

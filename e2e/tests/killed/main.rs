@@ -7,3 +7,4 @@ mod gate;
 mod operator;
 mod operator_killed;
 mod scope;
+mod successor;
