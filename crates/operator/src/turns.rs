@@ -10,6 +10,8 @@ const MOST: usize = 10_000;
 /// Who has its turn has this long to begin, and is taken for one that began meanwhile. After that it is no more than
 /// one that waits.
 const BEGINS: Duration = Duration::from_secs(30);
+/// Who waits asks again every few seconds. Who has not for so long, because its passes fail, lets others go first.
+const ASKS: Duration = Duration::from_secs(60);
 
 /// Counts turns.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ pub struct Turns {
 struct Taken {
     count: u64,
     last_of: HashMap<String, Turn>,
+    asked: HashMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,24 @@ impl Turns {
         let taken = self.taken();
         let turn = taken.last_of.get(namespace);
         turn.is_some_and(|turn| turn.uid == uid && now.duration_since(turn.at) < BEGINS)
+    }
+
+    /// The object with this UID asks for its turn.
+    pub fn ask(&self, uid: &str, now: Instant) {
+        let mut taken = self.taken();
+        if taken.asked.len() >= MOST {
+            taken.asked.retain(|_, at| now.duration_since(*at) < ASKS);
+        }
+        if taken.asked.len() < MOST {
+            taken.asked.insert(uid.to_owned(), now);
+        }
+    }
+
+    /// Whether it has asked lately.
+    pub fn asked(&self, uid: &str, now: Instant) -> bool {
+        let taken = self.taken();
+        let at = taken.asked.get(uid);
+        at.is_some_and(|at| now.duration_since(*at) < ASKS)
     }
 
     /// The object of the namespace has its turn now.
@@ -82,6 +103,20 @@ mod tests {
             turns.take(&number.to_string(), "u", now);
         }
         assert!(turns.taken().last_of.len() <= MOST);
+    }
+
+    #[test]
+    fn who_does_not_ask_holds_nobody_up() {
+        let (turns, now) = (Turns::default(), Instant::now());
+        turns.ask("u", now);
+        assert!(turns.asked("u", now + Duration::from_secs(59)) && !turns.asked("v", now));
+        assert!(!turns.asked("u", now + ASKS));
+        for number in 0..2 * MOST {
+            turns.ask(&number.to_string(), now);
+        }
+        assert!(turns.taken().asked.len() <= MOST);
+        turns.ask("w", now + ASKS);
+        assert!(turns.asked("w", now + ASKS));
     }
 
     /// Else a third would begin before it is seen that the first two did.

@@ -27,17 +27,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
+use crate::child::is_going;
 use crate::reading::backup::is_finished;
 use crate::report::{Customs, report};
 use crate::step::Step;
-use crate::{Invalid, Write};
-use failure::{give_up, overdue, pending};
+use crate::{Invalid, Kind, Write};
+use failure::{give_up, in_the_way, overdue, pending};
 use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_status};
 use status::Verdict;
 
 pub use hold::ended as last_words;
 pub use keep::{Peers, is_due, is_used};
-pub use verification::{Waiting, is_wanted as verification_is_wanted, may_begin};
+pub use verification::{
+    Waiting, is_ours as is_verified_by, is_wanted as verification_is_wanted, may_begin,
+    takes_no_room,
+};
 
 /// What a pass does and says about a backup.
 pub type Plan = crate::Plan<DatabaseBackupStatus>;
@@ -134,6 +138,17 @@ pub fn decide(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Plan {
 /// A backup that is not ready yet.
 fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     match &observed.snapshot {
+        Some(snapshot)
+            if !is_own(cr, snapshot)
+                && is_going(&snapshot.metadata, Kind::DatabaseBackup, &cr.metadata) =>
+        {
+            let name = snapshot.metadata.name.as_deref().unwrap_or_default();
+            in_the_way(
+                cr,
+                &Invalid::going("VolumeSnapshot", name, LATER.as_secs()),
+                now,
+            )
+        }
         Some(snapshot) if !is_own(cr, snapshot) => {
             let message = format!(
                 "There is a VolumeSnapshot {} that was not made for this backup. Rename or delete it, or create the \

@@ -124,6 +124,18 @@ impl<'a> Owner<'a> {
     }
 }
 
+/// Whether an object is about to be gone by itself: it is being deleted, or it goes with a former resource of this kind
+/// and name, whose end Kubernetes follows within seconds.
+pub fn is_going(object: &ObjectMeta, kind: Kind, resource: &ObjectMeta) -> bool {
+    let mut owners = object.owner_references.iter().flatten();
+    object.deletion_timestamp.is_some()
+        || owners.any(|owner| {
+            owner.kind == kind.api().1
+                && Some(&owner.name) == resource.name.as_ref()
+                && Some(&owner.uid) != resource.uid.as_ref()
+        })
+}
+
 /// Whether an object is controlled by the one with this UID. What a label says, anybody may have written.
 pub fn is_controlled_by(object: &ObjectMeta, uid: &str) -> bool {
     let mut owners = object.owner_references.iter().flatten();

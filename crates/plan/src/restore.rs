@@ -13,10 +13,11 @@ use api::condition::{READY, STALLED, Truth, find, reason};
 use api::restore::{RestorePhase, StorageOverride};
 use api::{DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
 use crate::build::database_instance::{is_made_by, restored};
 use crate::catalog::Catalog;
+use crate::child::is_going;
 use crate::facts::seconds_since;
 use crate::names::{self, Named};
 use crate::origin::{self, Facts, Source, Wanted};
@@ -25,7 +26,7 @@ use crate::quote::quoted;
 use crate::reading::restore::is_finished;
 use crate::report::{Customs, refused, report};
 use crate::storage_class::StorageClass;
-use crate::{Invalid, Write};
+use crate::{Invalid, Kind, Write};
 use status::Verdict;
 
 /// What a pass does and says about a restore.
@@ -40,11 +41,14 @@ pub struct Observed {
     pub source: Source,
     /// The instance of spec.instance.
     pub instance: Option<DatabaseInstance>,
-    /// Kind of an object of that name which holds the data or the passwords of a former instance.
-    pub retained: Option<&'static str>,
+    /// An object of that name which holds the data or the passwords of a former instance, with its kind.
+    pub retained: Option<(Kind, ObjectMeta)>,
     /// The storage class that the volume is to have.
     pub storage_class: StorageClass,
 }
+
+/// What is being deleted is looked at again so much later; that of an instance is also told by its watch.
+const GOING_SECONDS: u64 = 15;
 
 /// An instance that has not served after so many seconds is not waited for any longer.
 const DEADLINE_SECONDS: i64 = 3600;
@@ -165,10 +169,26 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
     };
     let facts = origin::check(&wanted, &observed.source, &observed.catalog)?;
     let name = &cr.spec.instance;
-    let taken = match (&observed.instance, observed.retained) {
+    let instance = observed.instance.as_ref();
+    let instance = instance.map(|instance| (Kind::DatabaseInstance, &instance.metadata));
+    let retained = observed.retained.as_ref();
+    let there = instance.or(retained.map(|(kind, metadata)| (*kind, metadata)));
+    // Whatever goes with a former instance goes for a new one to be made.
+    let target = ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    if let Some((kind, found)) = there
+        && is_going(found, Kind::DatabaseInstance, &target)
+    {
+        let found = found.name.as_deref().unwrap_or_default();
+        return Err(Invalid::going(kind.api().1, found, GOING_SECONDS));
+    }
+    let taken = match (&observed.instance, &observed.retained) {
         (Some(_), _) => Some(format!("there is a DatabaseInstance {name} already")),
-        (None, Some(kind)) => Some(format!(
-            "there is a {kind} {name}, kept from a former instance"
+        (None, Some((kind, _))) => Some(format!(
+            "there is a {} {name}, kept from a former instance",
+            kind.api().1
         )),
         (None, None) => None,
     };

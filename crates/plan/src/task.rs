@@ -56,9 +56,9 @@ impl Task {
     }
 }
 
-/// Whether somebody else's Job has this name.
-pub fn is_taken(uid: &str, jobs: &[Job], name: &str) -> bool {
-    named(jobs, name).is_some_and(|job| !is_controlled_by(&job.metadata, uid))
+/// Somebody else's Job of this name.
+pub fn others<'a>(uid: &str, jobs: &'a [Job], name: &str) -> Option<&'a Job> {
+    named(jobs, name).filter(|job| !is_controlled_by(&job.metadata, uid))
 }
 
 fn named<'a>(jobs: &'a [Job], name: &str) -> Option<&'a Job> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use api::backup::BackupPhase;
-use api::condition::{STALLED, Truth, has};
 use api::external::snapshot::{VolumeSnapshot, VolumeSnapshotClass};
 use api::names::{
     ANNOTATION_BACKUP_NAME, COMPONENT_BACKUP, COMPONENT_DATABASE, COMPONENT_QUIESCE,
@@ -289,6 +288,9 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
         return false;
     }
     let (known, now) = (context.stores.backups(), Instant::now());
+    let own = backup.uid().unwrap_or_default();
+    context.turns.ask(&own, now);
+    let time = Time(Timestamp::now());
     let waiting = known.iter().filter_map(|guard| {
         let other = guard.0.as_ref().ok()?;
         let uid = other
@@ -303,15 +305,16 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
             .and_then(|store| store.get(&verification));
         let verification = verification
             .as_ref()
-            .and_then(|guard| guard.0.as_ref().ok()?.status.as_ref());
+            .and_then(|guard| guard.0.as_ref().ok())
+            .filter(|instance| backup::is_verified_by(other, instance));
+        let began = context.turns.has(&namespace, &uid, now) || verification.is_some();
+        if !began && !context.turns.asked(&uid, now) {
+            return None;
+        }
         Some(Waiting {
             is_stalled: verification
-                .is_some_and(|verification| has(&verification.conditions, STALLED, Truth::True)),
-            began: context.turns.has(&namespace, &uid, now)
-                || status
-                    .verification
-                    .as_ref()
-                    .is_some_and(|verification| verification.instance.is_some()),
+                .is_some_and(|verification| backup::takes_no_room(verification, &time)),
+            began,
             taken_at: status.taken_at.as_ref().map(|at| at.0),
             last_turn: context.turns.last(&namespace),
             namespace,
@@ -319,11 +322,10 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
         })
     });
     let waiting: Vec<Waiting> = waiting.collect();
-    let uid = backup.uid().unwrap_or_default();
-    let may = backup::may_begin(&uid, &waiting);
-    let begins = waiting.iter().find(|own| own.uid == uid && !own.began);
-    if let Some(own) = begins.filter(|_| may) {
-        context.turns.take(&own.namespace, &uid, now);
+    let may = backup::may_begin(&own, &waiting);
+    let begins = waiting.iter().find(|one| one.uid == own && !one.began);
+    if let Some(one) = begins.filter(|_| may) {
+        context.turns.take(&one.namespace, &own, now);
     }
     may
 }

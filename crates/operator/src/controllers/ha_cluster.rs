@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use super::fresh::fresh;
 use super::reader::{Reader, catalog, class, get_global};
-use super::zalando::{left, records, served, services, settings};
+use super::zalando::{in_the_way, left, records, served, settings, unmarked_claims};
 use crate::context::Context;
 use crate::error::Error;
 use crate::pass::Reconciled;
@@ -201,8 +201,12 @@ impl Reconciled for HACluster {
         };
         let leaving = self.metadata.deletion_timestamp.is_some();
         let others = match (&postgresql, leaving) {
+            // Its StatefulSet makes claims for more servers, or takes what has their names.
+            (Some(_), false) if claims.len() < asked => {
+                unmarked_claims(&reader, &name, asked).await?
+            }
             (Some(_), _) => Vec::new(),
-            (None, false) => services(&reader, &name).await?,
+            (None, false) => in_the_way(&reader, &name, asked).await?,
             (None, true) if self.spec.deletion_policy != DeletionPolicy::Delete => Vec::new(),
             (None, true) => left(&reader, &name).await?,
         };

@@ -227,7 +227,7 @@ impl Reconciled for DatabaseInstance {
             StorageClass::Unread
         };
         let origin = seen(context, self, claim.as_ref()).await?;
-        let backups_in_use = in_use(context, self, &backups).await?;
+        let backups_in_use = in_use(context, self, claim.as_ref(), &backups).await?;
         let endpoints = match service {
             None => reader.metadata::<Endpoints>(&name).await?,
             Some(_) => None,
@@ -313,11 +313,12 @@ async fn others_backup(
 async fn in_use(
     context: &Context,
     cr: &DatabaseInstance,
+    claim: Option<&PersistentVolumeClaim>,
     backups: &[DatabaseBackup],
 ) -> Result<BTreeSet<String>, Error> {
     let mut used = BTreeSet::new();
     let (skew, now) = (context.clock_skew(), Time(Timestamp::now()));
-    let due = instance::due_to_go(cr, backups, &used, skew, &now);
+    let due = instance::due_to_go(cr, claim, backups, &used, skew, &now);
     for backup in backups.iter().filter(|b| due.contains(&b.name_any())) {
         let (copies, restores) = users(context, &backup.name_any()).await?;
         if is_used(backup, &copies, &restores) {

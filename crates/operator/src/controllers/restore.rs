@@ -5,15 +5,15 @@ use std::sync::Arc;
 use api::names::admin_secret;
 use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, DatabaseRestoreStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
-use plan::Plan;
 use plan::failing::Ready;
 use plan::origin::Source;
 use plan::reading::restore::is_finished;
 use plan::restore::{self, Observed};
 use plan::storage_class::StorageClass;
+use plan::{Kind, Plan};
 
 use super::origin::source;
 use super::reader::{Reader, catalog, class};
@@ -108,16 +108,14 @@ impl Reconciled for DatabaseRestore {
 }
 
 /// What a former instance of this name left behind.
-async fn retained(reader: &Reader<'_>, name: &str) -> Result<Option<&'static str>, Error> {
+async fn retained(reader: &Reader<'_>, name: &str) -> Result<Option<(Kind, ObjectMeta)>, Error> {
     let admin = admin_secret(name);
     let (claim, binding, admin) = futures::try_join!(
         reader.get::<PartialObjectMeta<PersistentVolumeClaim>>(name),
         reader.get::<PartialObjectMeta<Secret>>(name),
         reader.get::<PartialObjectMeta<Secret>>(&admin),
     )?;
-    Ok(match (claim, binding, admin) {
-        (Some(_), _, _) => Some("PersistentVolumeClaim"),
-        (None, Some(_), _) | (None, None, Some(_)) => Some("Secret"),
-        (None, None, None) => None,
-    })
+    let claim = claim.map(|claim| (Kind::PersistentVolumeClaim, claim.metadata));
+    let secret = binding.or(admin);
+    Ok(claim.or(secret.map(|secret| (Kind::Secret, secret.metadata))))
 }

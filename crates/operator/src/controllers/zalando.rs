@@ -10,7 +10,7 @@ use api::external::zalando::{
 };
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -131,10 +131,52 @@ where
 }
 
 /// The Services that have names of this cluster: its own, and those by which Patroni's records would be taken over.
-pub async fn services(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
+async fn services(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
     let mut names = vec![name.to_owned(), replica_service(name)];
     names.extend(RECORDS.map(|what| patroni(name, what)));
     metadata::<Service>(reader, Kind::Service, &names).await
+}
+
+/// The volume claims that the servers of this cluster would take by their names, and that are not marked as its own.
+pub async fn unmarked_claims(
+    reader: &Reader<'_>,
+    name: &str,
+    servers: usize,
+) -> Result<Found, Error> {
+    let claims: Vec<String> = (0..servers).map(|n| format!("pgdata-{name}-{n}")).collect();
+    let found =
+        metadata::<PersistentVolumeClaim>(reader, Kind::PersistentVolumeClaim, &claims).await?;
+    Ok(unmarked(name, found))
+}
+
+/// What the Zalando operator and Patroni would take for this cluster's own by its name, and is somebody else's, before
+/// anything is made.
+pub async fn in_the_way(reader: &Reader<'_>, name: &str, servers: usize) -> Result<Found, Error> {
+    let records = RECORDS.map(|what| patroni(name, what));
+    let secrets = SYSTEM_USERS.map(|user| secret(user, name));
+    let (services, claims, secrets, endpoints, maps) = futures::try_join!(
+        services(reader, name),
+        unmarked_claims(reader, name, servers),
+        metadata::<Secret>(reader, Kind::Secret, &secrets),
+        metadata::<Endpoints>(reader, Kind::Endpoints, &records),
+        metadata::<ConfigMap>(reader, Kind::ConfigMap, &records),
+    )?;
+    let unmarked = unmarked(name, [secrets, endpoints, maps].concat());
+    Ok([services, claims, unmarked].concat())
+}
+
+fn is_of_cluster(name: &str, metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    labels
+        .and_then(|labels| labels.get(LABEL_CLUSTER))
+        .is_some_and(|found| found == name)
+}
+
+fn unmarked(name: &str, found: Found) -> Found {
+    let found = found.into_iter();
+    found
+        .filter(|(_, metadata)| !is_of_cluster(name, metadata))
+        .collect()
 }
 
 /// What the Zalando operator, Patroni and nobody else has made under the names of this cluster, and left.
@@ -170,14 +212,8 @@ pub async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
         .map(|revision| (Kind::ControllerRevision, revision.metadata));
     let orphans: Found = slices.chain(revisions).collect();
     let all = [services, endpoints, maps, budgets, secrets, orphans].concat();
-    let is_of_cluster = |metadata: &ObjectMeta| {
-        let labels = metadata.labels.as_ref();
-        labels
-            .and_then(|labels| labels.get(LABEL_CLUSTER))
-            .is_some_and(|found| found == name)
-    };
     Ok(all
         .into_iter()
-        .filter(|(_, metadata)| is_of_cluster(metadata))
+        .filter(|(_, metadata)| is_of_cluster(name, metadata))
         .collect())
 }

@@ -57,6 +57,16 @@ pub fn pending(cr: &DatabaseBackup, invalid: &Invalid, now: &Time) -> Verdict {
     status::invalid(cr, invalid)
 }
 
+/// A former backup's snapshot is in the way and about to be gone. If that takes as long as a person is given to act, it
+/// does not go by itself.
+pub fn in_the_way(cr: &DatabaseBackup, going: &Invalid, now: &Time) -> Verdict {
+    let age = seconds_since(cr.metadata.creation_timestamp.as_ref(), now);
+    if age >= PENDING_SECONDS {
+        return pending(cr, going, now);
+    }
+    status::waiting(cr, going)
+}
+
 /// The backup fails. That and why is on record before what was made for it goes: afterwards nothing would tell it.
 pub fn give_up(
     cr: &DatabaseBackup,

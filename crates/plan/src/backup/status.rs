@@ -44,6 +44,17 @@ pub fn invalid(cr: &DatabaseBackup, invalid: &Invalid) -> Verdict {
     (step.again(Some(LATER)), status)
 }
 
+/// Nothing was made yet, and nobody needs to act: what is in the way goes by itself.
+pub fn waiting(cr: &DatabaseBackup, invalid: &Invalid) -> Verdict {
+    let status = DatabaseBackupStatus {
+        phase: cr.last_status().phase.or(Some(BackupPhase::Pending)),
+        ..cr.last_status()
+    };
+    let ready = state(READY, Truth::False, invalid.reason, &invalid.message).silent();
+    let step = Step::says([ready], invalid.into());
+    (step.again(invalid.requeue(LATER)), status)
+}
+
 /// Something is wrong that is being tried again.
 pub fn stalled(status: DatabaseBackupStatus, why: &'static str, message: &str) -> Verdict {
     let status = DatabaseBackupStatus {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::backup::DatabaseBackupStatus;
-use api::condition::{PlannedCondition, READY, STALLED, Truth, VERIFIED, find, reason, state};
+use api::condition::{PlannedCondition, READY, STALLED, Truth, VERIFIED, find, has, reason, state};
 use api::names::{LABEL_VERIFIES, verification_instance};
 use api::{DatabaseBackup, DatabaseInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -34,6 +34,8 @@ const NO_PLACE: [&str; 3] = [
     reason::QUOTA_EXCEEDED,
     reason::POD_FORBIDDEN,
 ];
+const STOPPED: &str = "The throw-away instance was stopped before the checks had ended. Create another backup to have \
+    one proved.";
 const DELETED: &str = "The throw-away instance was deleted before the checks had ended. Create another backup to have \
     one proved.";
 
@@ -261,13 +263,12 @@ fn result(
         )
         .warning());
     }
-    if instance.metadata.deletion_timestamp.is_some() {
-        return Some(state(
-            VERIFIED,
-            Truth::Unknown,
-            reason::NOT_CHECKED,
-            DELETED,
-        ));
+    let ended = match instance.metadata.deletion_timestamp {
+        Some(_) => Some(DELETED),
+        None => instance.spec.stopped.then_some(STOPPED),
+    };
+    if let Some(why) = ended {
+        return Some(state(VERIFIED, Truth::Unknown, reason::NOT_CHECKED, why));
     }
     let no_place = condition(STALLED).filter(|c| {
         gives(c, &NO_PLACE) && seconds_since(Some(&c.last_transition_time), now) >= PLACE_SECONDS
@@ -313,9 +314,18 @@ fn is_of_backup(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
     from.is_some_and(|from| Some(&from.uid) == cr.metadata.uid.as_ref())
 }
 
+/// Whether a throw-away instance takes no room of the cluster: it does not get on, or its time is over.
+pub fn takes_no_room(instance: &DatabaseInstance, now: &Time) -> bool {
+    let status = instance.status.as_ref();
+    let age = seconds_since(instance.metadata.creation_timestamp.as_ref(), now);
+    status.is_some_and(|status| has(&status.conditions, STALLED, Truth::True))
+        || instance.spec.stopped
+        || age >= PATIENCE_SECONDS
+}
+
 /// Whether the instance was made to prove this very backup: it says so, the backup owns it, and its data is this
 /// backup's.
-fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
+pub fn is_ours(cr: &DatabaseBackup, instance: &DatabaseInstance) -> bool {
     let uid = cr.metadata.uid.as_deref().unwrap_or_default();
     let from = instance.spec.restore_from.as_ref();
     label(&instance.metadata, LABEL_VERIFIES) == Some(uid)

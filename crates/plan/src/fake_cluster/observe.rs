@@ -15,6 +15,7 @@ use api::names::{
 use api::reported::Reported;
 use api::restore::BackupReference;
 use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, HACluster};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -153,7 +154,14 @@ impl Reads<'_> {
                 .all(|found| found.metadata.name.as_ref() != Some(name))
         });
         let mut backups_in_use = BTreeSet::new();
-        let due = instance::due_to_go(cr, &backups, &backups_in_use, self.clock_skew, &self.time);
+        let due = instance::due_to_go(
+            cr,
+            claim.as_ref(),
+            &backups,
+            &backups_in_use,
+            self.clock_skew,
+            &self.time,
+        );
         for backup in &backups {
             let name = backup.metadata.name.clone().unwrap_or_default();
             if due.contains(&name) {
@@ -294,14 +302,13 @@ impl Reads<'_> {
             true => self.source(namespace, &cr.spec.backup),
             false => Source::Unavailable,
         };
-        let there = |kind, name: &str| self.metadata(kind, namespace, name).is_some();
-        let retained = if there("PersistentVolumeClaim", name) {
-            Some("PersistentVolumeClaim")
-        } else if there("Secret", name) || there("Secret", &admin_secret(name)) {
-            Some("Secret")
-        } else {
-            None
+        let there = |kind: Kind, name: &str| {
+            let found = self.metadata(kind.api().1, namespace, name);
+            found.map(|found| (kind, found))
         };
+        let retained = there(Kind::PersistentVolumeClaim, name)
+            .or_else(|| there(Kind::Secret, name))
+            .or_else(|| there(Kind::Secret, &admin_secret(name)));
         restore::Observed {
             catalog: self.catalog.clone(),
             source,
@@ -326,9 +333,29 @@ impl Reads<'_> {
                 .extend(["config", "leader", "sync", "failover"].map(|what| patroni(name, what)));
             self.found("Service", Kind::Service, namespace, &services)
         };
+        let claims: Vec<PersistentVolumeClaim> =
+            self.list("PersistentVolumeClaim", namespace, of_zalando);
+        let unmarked = |kind: Kind, names: &[String]| {
+            let mut found = self.found(kind.api().1, kind, namespace, names);
+            found.retain(|(_, found)| crate::facts::label(found, LABEL_CLUSTER) != Some(name));
+            found
+        };
+        let servers = 0..cr.spec.replicas;
+        let volumes: Vec<String> = servers.map(|n| format!("pgdata-{name}-{n}")).collect();
         let others = match (&postgresql, deletes) {
+            (Some(_), false) if claims.len() < volumes.len() => {
+                unmarked(Kind::PersistentVolumeClaim, &volumes)
+            }
             (Some(_), _) => Vec::new(),
-            (None, false) => services(),
+            (None, false) => [
+                services(),
+                unmarked(Kind::PersistentVolumeClaim, &volumes),
+                unmarked(
+                    Kind::Secret,
+                    &SYSTEM_USERS.map(|user| user_secret(user, name)),
+                ),
+            ]
+            .concat(),
             (None, true) if cr.spec.deletion_policy != DeletionPolicy::Delete => Vec::new(),
             (None, true) => {
                 let mut left = services();
@@ -358,7 +385,7 @@ impl Reads<'_> {
             postgresql,
             stateful_set: self.get("StatefulSet", namespace, name),
             pods: self.list("Pod", namespace, of_zalando),
-            claims: self.list("PersistentVolumeClaim", namespace, of_zalando),
+            claims,
             jobs: self.list("Job", namespace, |_, value| {
                 let labels = &value["metadata"]["labels"];
                 labels[LABEL_HA_CLUSTER] == name && labels[LABEL_COMPONENT] == COMPONENT_LOGIN

@@ -1,21 +1,21 @@
 //! What admission cannot see: the installed operator, objects of the same name, retained data, storage classes.
 
 use api::condition::{DELEGATED, reason};
-use api::external::zalando::{Postgresql, secret};
+use api::external::zalando::Postgresql;
 use api::names::default_database;
 use api::{Engine, HACluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
 use super::{Decision, Observed, Served, settings, status};
-use crate::child::Owner;
+use crate::child::{Owner, is_going};
 use crate::facts::grows;
 use crate::names::{self, Named};
 use crate::quantity::{bytes, thousandths};
 use crate::quote::{SAID, cut, quoted};
 use crate::storage_class::StorageClass;
 use crate::valid::Cluster;
-use crate::{Invalid, engine, resources};
+use crate::{Invalid, Kind, engine, resources};
 
 /// Memory limit of each server when the spec has none; Patroni takes a part of it.
 const MEMORY: &str = "512Mi";
@@ -40,10 +40,10 @@ pub fn cluster<'a>(cr: &'a HACluster, observed: &Observed) -> Decision<Cluster<'
         .on(DELEGATED));
     };
     match &observed.postgresql {
-        Some(postgresql) => delegated(cr, name, postgresql)?,
+        Some(postgresql) => delegated(cr, name, observed, postgresql)?,
         None => nothing_in_the_way(cr, name, observed)?,
     }
-    secrets(cr, name, observed)?;
+    secrets(cr, observed)?;
     let postgresql = engine::of(Engine::Postgresql);
     let mut resources = resources::complete(spec.resources.as_ref(), postgresql, MEMORY)?;
     if resources["limits"]["cpu"].is_null() {
@@ -131,7 +131,12 @@ fn version(cr: &HACluster, observed: &Observed, served: &[String]) -> Decision<S
     }
 }
 
-fn taken(kind: &str, name: &str) -> Invalid {
+/// Something has a name that an object of the cluster would have: somebody else's, or a former cluster's on its way out.
+fn in_the_way(cr: &HACluster, kind: &str, found: &ObjectMeta) -> Invalid {
+    let name = found.name.as_deref().unwrap_or_default();
+    if is_going(found, Kind::HACluster, &cr.metadata) {
+        return Invalid::going(kind, name, GOING_SECONDS);
+    }
     Invalid::surroundings(
         reason::NAME_TAKEN,
         format!(
@@ -157,14 +162,22 @@ fn going(name: &str) -> Invalid {
 }
 
 /// The `postgresql` is this cluster's, and stays.
-fn delegated(cr: &HACluster, name: &str, postgresql: &Postgresql) -> Decision<()> {
+fn delegated(
+    cr: &HACluster,
+    name: &str,
+    observed: &Observed,
+    postgresql: &Postgresql,
+) -> Decision<()> {
     if !is_free(cr, &postgresql.metadata, None) {
-        return Err(taken("postgresql", name));
+        return Err(in_the_way(cr, "postgresql", &postgresql.metadata));
     }
     if postgresql.metadata.deletion_timestamp.is_some() {
         return Err(going(name));
     }
-    Ok(())
+    let mut others = observed.others.iter();
+    others.next().map_or(Ok(()), |(kind, metadata)| {
+        Err(in_the_way(cr, kind.api().1, metadata))
+    })
 }
 
 /// Without a `postgresql`, whatever has a name of the cluster is a conflict's; or somebody has deleted the `postgresql`
@@ -184,7 +197,7 @@ fn nothing_in_the_way(cr: &HACluster, name: &str, observed: &Observed) -> Decisi
             .map(|claim| ("PersistentVolumeClaim", &claim.metadata));
         let mut found = set.into_iter().chain(others).chain(claims);
         return found.next().map_or(Ok(()), |(kind, metadata)| {
-            Err(taken(kind, metadata.name.as_deref().unwrap_or_default()))
+            Err(in_the_way(cr, kind, metadata))
         });
     }
     let is_going = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_some();
@@ -214,14 +227,13 @@ fn is_free(cr: &HACluster, metadata: &ObjectMeta, postgresql: Option<&Postgresql
 }
 
 /// The Secrets that are to be made are not somebody else's.
-fn secrets(cr: &HACluster, name: &str, observed: &Observed) -> Decision<()> {
-    let user = secret(&cr.spec.username, name);
-    let found = [(name, &observed.binding), (user.as_str(), &observed.user)];
-    let conflict = found.into_iter().find(|(_, secret)| {
-        let metadata = secret.as_ref().map(|secret| &secret.metadata);
-        metadata.is_some_and(|metadata| !is_free(cr, metadata, observed.postgresql.as_ref()))
-    });
-    conflict.map_or(Ok(()), |(secret, _)| Err(taken("Secret", secret)))
+fn secrets(cr: &HACluster, observed: &Observed) -> Decision<()> {
+    let mut found = observed.binding.iter().chain(&observed.user);
+    let conflict =
+        found.find(|secret| !is_free(cr, &secret.metadata, observed.postgresql.as_ref()));
+    conflict.map_or(Ok(()), |secret| {
+        Err(in_the_way(cr, "Secret", &secret.metadata))
+    })
 }
 
 /// The `postgresql` says whose data there is.

@@ -88,11 +88,21 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
                 backups.next = cr.last_status().next_backup;
             }
             if observed.has_others_backup(&name) {
-                let message = format!(
-                    "There is a DatabaseBackup {name} of another instance, and the scheduled one would have this name. \
-                        Delete it; else the run is left out when the next one is due."
-                );
-                let taken = state(BACKUP_HEALTHY, Truth::False, reason::NAME_TAKEN, message);
+                let others = observed.others_backup.as_ref();
+                let (why, message) = match others.and_then(|it| it.deletion_timestamp.as_ref()) {
+                    Some(_) => {
+                        let going = Invalid::going("DatabaseBackup", &name, 60);
+                        (going.reason, going.message)
+                    }
+                    None => {
+                        let message = format!(
+                            "There is a DatabaseBackup {name} of another instance, and the scheduled one would have \
+                                this name. Delete it; else the run is left out when the next one is due."
+                        );
+                        (reason::NAME_TAKEN, message)
+                    }
+                };
+                let taken = state(BACKUP_HEALTHY, Truth::False, why, message);
                 backups.planned = Some(taken.warning());
                 backups.is_blocked = true;
             } else if !there {

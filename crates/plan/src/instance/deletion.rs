@@ -255,11 +255,22 @@ fn backed_up(cr: &DatabaseInstance, observed: &Observed) -> Stage {
         tone: Tone::Blocked,
         requeue: Some(LATER),
     };
+    let others = observed.others_backup.as_ref();
+    let others = others.filter(|found| found.name.as_deref() == Some(&name));
+    let last = last_backup::taken(cr, observed);
+    let named = others.or(last.map(|last| &last.metadata));
+    if named.is_some_and(|backup| backup.deletion_timestamp.is_some()) {
+        return Stage {
+            reason: reason::WAITING_FOR_DELETION,
+            message: Invalid::going("DatabaseBackup", &name, SOON.as_secs()).message,
+            ..under_way(stop.into_iter().collect())
+        };
+    }
     let taken = "there was a DatabaseBackup of this name before.";
-    if observed.has_others_backup(&name) {
+    if others.is_some() {
         return failed(taken, stop);
     }
-    let Some(last) = last_backup::taken(cr, observed) else {
+    let Some(last) = last else {
         let create = Write::Create(last_backup::wanted(cr, &name));
         return under_way(stop.into_iter().chain([create]).collect());
     };

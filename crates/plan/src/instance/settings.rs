@@ -10,17 +10,19 @@ use api::condition::reason;
 use api::names::{ANNOTATION_RETRY, COMPONENT_APPLY, settings_job};
 use serde_json::json;
 
+use super::validate::GOING_SECONDS;
 use super::{Decision, Observed};
 use crate::build::{config_map::SETTINGS_KEY, job};
+use crate::child::is_going;
 use crate::difference::hash;
 use crate::engine::Settings;
 use crate::facts::{self, Trouble};
 use crate::facts::{HOLD, PREPARE, SERVER};
 use crate::quantity::bytes;
 use crate::quote::quoted;
-use crate::task::{Task, is_taken};
+use crate::task::{Task, others};
 use crate::valid::Subject;
-use crate::{Invalid, Object, parameters};
+use crate::{Invalid, Kind, Object, parameters};
 
 /// What is to be done about settings.
 pub struct Plan {
@@ -83,8 +85,15 @@ pub fn server(subject: &Subject<'_>, observed: &Observed) -> Server {
 
 /// Whether a Job of this name can be made, or is ours.
 pub fn is_free(subject: &Subject<'_>, observed: &Observed, name: &str) -> Decision<()> {
-    if !is_taken(subject.uid, &observed.jobs, name) {
+    let Some(other) = others(subject.uid, &observed.jobs, name) else {
         return Ok(());
+    };
+    if is_going(
+        &other.metadata,
+        Kind::DatabaseInstance,
+        &subject.cr.metadata,
+    ) {
+        return Err(Invalid::going("Job", name, GOING_SECONDS));
     }
     Err(Invalid::surroundings(
         reason::NAME_TAKEN,

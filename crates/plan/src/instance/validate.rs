@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::source::{self, Origin};
 use super::{Decision, Observed};
 use super::{scripts, settings};
-use crate::child::Owner;
+use crate::child::{Owner, is_going};
 use crate::engine::{self, Engine};
 use crate::facts;
 use crate::names::{self, Named};
@@ -219,41 +219,34 @@ fn missing_class(subject: &Subject<'_>) -> Invalid {
     Invalid::surroundings(reason::STORAGE_CLASS_NOT_FOUND, message)
 }
 
-/// What is being deleted is looked at again so much later.
-const GOING_SECONDS: u64 = 1;
+/// What is being deleted is looked at again so much later: the end of what Kubernetes collects may come without an event.
+pub const GOING_SECONDS: u64 = 1;
 
 /// An object of a child's name is ours, or a former instance's on its way out, or a conflict's.
 fn conflicts(subject: &Subject<'_>, observed: &Observed) -> Decision<()> {
     let owner = Owner::instance(subject.cr);
+    let going = |kind: Kind, found: &ObjectMeta| {
+        is_going(found, Kind::DatabaseInstance, &subject.cr.metadata).then(|| {
+            let name = found.name.as_deref().unwrap_or_default();
+            Invalid::going(kind.api().1, name, GOING_SECONDS)
+        })
+    };
     // Patroni keeps its records in Endpoints without a Service, and a Service of that name would take them over. Those
     // that Kubernetes makes for our Service have its labels.
     let records = observed.endpoints.as_ref();
     if let Some(found) = records.filter(|found| !owner.is_namesakes(found)) {
-        return Err(taken(Kind::Endpoints, found, "Rename or delete it"));
+        return Err(going(Kind::Endpoints, found)
+            .unwrap_or_else(|| taken(Kind::Endpoints, found, "Rename or delete it")));
     }
     let kept = kept_children(observed);
     let owned = owned_children(observed);
     for (kind, metadata) in kept.iter().chain(&owned) {
-        let name = metadata.name.as_deref().unwrap_or_default();
-        let kind_name = kind.api().1;
         let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        if let Some(going) = going(*kind, metadata) {
+            return Err(going);
+        }
         if !owner.is_namesakes(metadata) {
             return Err(taken(*kind, metadata, "Rename or delete it"));
-        }
-        let former = owners.iter().any(|owner| {
-            owner.kind == "DatabaseInstance"
-                && owner.name == subject.name
-                && owner.uid != subject.uid
-        });
-        if former || metadata.deletion_timestamp.is_some() {
-            return Err(Invalid::wait(
-                reason::WAITING_FOR_DELETION,
-                format!(
-                    "The {kind_name} {name} of a former instance of this name is still being deleted. This goes on by \
-                        itself when it is gone."
-                ),
-                GOING_SECONDS,
-            ));
         }
         let is_free = owners.is_empty() && kept.iter().any(|(of_kept, _)| of_kept == kind);
         if !is_free && !owner.controls(metadata) {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use api::condition::{READY, RECONCILING, STALLED, reason};
 use api::restore::{BackupReference, RestorePhase};
 use api::{DatabaseInstance, DatabaseRestore, Engine};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use proptest::prelude::proptest;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -334,7 +334,7 @@ fn overrides_come_before_what_was_backed_up() {
     });
     world.observed.instance = Some(serde_json::from_value(other).unwrap());
 }, reason::INSTANCE_EXISTS)]
-#[case::volume(|world: &mut World| world.observed.retained = Some("PersistentVolumeClaim"), reason::INSTANCE_EXISTS)]
+#[case::volume(|world: &mut World| world.observed.retained = kept(json!({})), reason::INSTANCE_EXISTS)]
 #[case::class(|world: &mut World| world.observed.storage_class = StorageClass::Missing,
     reason::STORAGE_CLASS_NOT_FOUND)]
 #[case::backup(|world: &mut World| world.observed.source = Source::Unavailable, reason::BACKUP_NOT_AVAILABLE)]
@@ -346,6 +346,38 @@ fn what_cannot_work_makes_nothing(#[case] spoil: fn(&mut World), #[case] expecte
     assert!(world.pass().writes.is_empty());
     assert_eq!(world.reason(STALLED), expected);
     assert_eq!(world.phase(), Some(RestorePhase::Pending));
+}
+
+fn kept(more: Value) -> Option<(Kind, ObjectMeta)> {
+    let mut claim = json!({"name": "shop", "uid": "claim"});
+    merge(&mut claim, &more);
+    Some((
+        Kind::PersistentVolumeClaim,
+        serde_json::from_value(claim).unwrap(),
+    ))
+}
+
+/// A predecessor on its way out is nobody's mistake.
+#[rstest]
+#[case::instance(|world: &mut World| {
+    let other = json!({
+        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance",
+        "metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"engine": "mysql", "storage": {"size": "1Gi"}},
+    });
+    world.observed.instance = Some(serde_json::from_value(other).unwrap());
+})]
+#[case::volume(|world: &mut World| world.observed.retained =
+    kept(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})))]
+#[case::collected(|world: &mut World| world.observed.retained = kept(json!({"ownerReferences": [
+    {"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop", "uid": "former"}]})))]
+fn a_predecessor_that_goes_is_waited_for(#[case] spoil: fn(&mut World)) {
+    let mut world = World::new(json!({}));
+    spoil(&mut world);
+    let plan = world.pass();
+    assert!(plan.writes.is_empty() && plan.requeue.is_some());
+    assert_eq!(world.reason(RECONCILING), reason::WAITING_FOR_DELETION);
+    assert_eq!(world.reason(STALLED), "");
 }
 
 #[test]

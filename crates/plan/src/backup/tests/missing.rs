@@ -5,7 +5,7 @@ use api::condition::{READY, STALLED, reason};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::world::{World, class, typed};
+use super::world::{World, class, merge, typed};
 use crate::backup::SnapshotClasses;
 
 fn classes(world: &mut World, list: &[Value]) {
@@ -73,6 +73,23 @@ fn name_taken(world: &mut World) {
         "metadata": {"name": "nightly", "uid": "conflict", "annotations": {"minidbaas.dev/backup-uid": "another"}},
         "status": {"creationTime": world.now, "readyToUse": true},
     })));
+}
+
+/// The snapshot of a former backup of this name, which is about to be gone.
+#[rstest]
+#[case::deleted(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))]
+#[case::collected(json!({"ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
+    "name": "nightly", "uid": "another"}]}))]
+fn a_predecessors_snapshot_is_waited_for(#[case] going: Value) {
+    let mut world = World::new(Engine::Postgresql, json!({}));
+    name_taken(&mut world);
+    let mut snapshot = json!(world.observed.snapshot);
+    merge(&mut snapshot["metadata"], &going);
+    world.observed.snapshot = Some(typed(snapshot));
+    let plan = world.pass();
+    assert!(plan.writes.is_empty() && plan.requeue.is_some());
+    assert_eq!(world.reason(READY), reason::WAITING_FOR_DELETION);
+    assert_eq!(world.reason(STALLED), "");
 }
 
 type Spoil = fn(&mut World);

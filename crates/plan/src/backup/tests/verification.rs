@@ -320,6 +320,23 @@ fn a_proof_is_given_up_after_an_hour() {
     assert!(world.observed.verification.is_none());
 }
 
+/// A user may write the throw-away instance's spec, and nobody else is to wait for that.
+#[test]
+fn a_proof_that_someone_stops_is_given_up() {
+    let mut world = proving();
+    let now = world.now.clone();
+    let room = |world: &World| {
+        let instance = world.observed.verification.as_ref().unwrap();
+        crate::backup::takes_no_room(instance, &now)
+    };
+    assert!(!room(&world));
+    instance(&mut world, json!({"spec": {"stopped": true}}));
+    assert!(room(&world));
+    world.settle();
+    assert_eq!(world.reason(VERIFIED), reason::NOT_CHECKED);
+    assert!(world.observed.verification.is_none());
+}
+
 #[test]
 fn verify_may_be_set_later() {
     let mut world = World::ready(Engine::Postgresql, json!({}));

@@ -130,11 +130,39 @@ fn whatever_has_its_names_already_is_not_taken_over() {
         case(&mut world, &object);
         assert_eq!(world.pass().writes, vec![]);
         assert_eq!(world.reason(STALLED), reason::NAME_TAKEN);
+        let mut world = World::new(json!({}));
+        let mut going = object.clone();
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        case(&mut world, &going);
+        assert_eq!(world.pass().writes, vec![]);
+        assert_eq!(world.reason(RECONCILING), reason::WAITING_FOR_DELETION);
     }
     let mut world = World::new(json!({}));
     world.observed.others = vec![(Kind::Service, metadata())];
     assert_eq!(world.pass().writes, vec![]);
     assert!(world.said(STALLED).2.contains("There is a Service shop"));
+}
+
+/// The Zalando operator's StatefulSet takes a claim by its name, whoever's data it bears; also for a further server.
+#[test]
+fn a_claim_that_only_has_the_name_is_not_taken() {
+    let claim = |number: u8| {
+        let claim = json!({"name": format!("pgdata-shop-{number}"), "uid": "theirs"});
+        vec![(
+            Kind::PersistentVolumeClaim,
+            serde_json::from_value(claim).unwrap(),
+        )]
+    };
+    let mut world = World::new(json!({}));
+    world.observed.others = claim(0);
+    assert_eq!(world.pass().writes, vec![]);
+    assert!(world.said(STALLED).2.contains("pgdata-shop-0"));
+    let mut world = World::serving(json!({}));
+    world.observed.others = claim(3);
+    world.change(json!({"replicas": 5}));
+    assert_eq!(world.pass().writes, vec![]);
+    assert!(world.said(STALLED).2.contains("pgdata-shop-3"));
+    assert_eq!(world.reason(STALLED), reason::NAME_TAKEN);
 }
 
 /// Somebody has deleted the `postgresql` of a cluster that served.

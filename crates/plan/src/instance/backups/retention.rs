@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use api::names::LABEL_SCHEDULED;
 use api::{DatabaseBackup, DatabaseInstance};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::tz::TimeZone;
 
 use super::schedule;
@@ -21,9 +22,27 @@ const KEEP_LAST: u32 = 7;
 /// So many backups are deleted in one pass at most, the oldest first: a wrong turn is seen before all are gone.
 const MOST_AT_A_TIME: usize = 5;
 
+/// Whether a backup of an instance of this name is of this one's data: its own, or of its very volume, which a former
+/// instance may have left to it. Those of a former instance with other data are nobody's to delete here.
+fn is_of_this_data(
+    cr: &DatabaseInstance,
+    claim: Option<&PersistentVolumeClaim>,
+    backup: &DatabaseBackup,
+) -> bool {
+    let source = backup
+        .status
+        .as_ref()
+        .and_then(|status| status.source.as_ref());
+    let is_own = source.is_some_and(|source| Some(&source.uid) == cr.metadata.uid.as_ref());
+    let created = |metadata: &ObjectMeta| metadata.creation_timestamp.as_ref().map(|at| at.0);
+    let since = claim.and_then(|claim| created(&claim.metadata));
+    is_own || since.is_some_and(|since| created(&backup.metadata) >= Some(since))
+}
+
 /// The names of scheduled backups whose time is over, as far as `in_use` allows; by age only while the clocks agree.
 pub fn due_to_go(
     cr: &DatabaseInstance,
+    claim: Option<&PersistentVolumeClaim>,
     backups: &[DatabaseBackup],
     in_use: &BTreeSet<String>,
     clock_skew: Option<i64>,
@@ -49,17 +68,18 @@ pub fn due_to_go(
         },
     };
     let zone = schedule.map_or(TimeZone::UTC, |schedule| schedule.zone().clone());
-    let scheduled: Vec<&DatabaseBackup> = backups
+    let backups: Vec<&DatabaseBackup> = backups
         .iter()
-        .filter(|backup| is_scheduled(backup))
+        .filter(|backup| is_of_this_data(cr, claim, backup))
         .collect();
+    let scheduled = backups.iter().filter(|backup| is_scheduled(backup));
     let candidates: Vec<Candidate<'_>> = scheduled
-        .iter()
         .filter_map(|backup| candidate(backup, in_use))
         .collect();
     let newest = |good: &dyn Fn(&&DatabaseBackup) -> bool| {
         backups
             .iter()
+            .copied()
             .filter(|backup| is_sound(backup))
             .filter(good)
             .filter_map(taken)
@@ -104,7 +124,8 @@ pub fn is_scheduled(backup: &DatabaseBackup) -> bool {
 pub fn over(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> (Vec<Write>, bool) {
     let backups = &observed.backups;
     let skew = observed.clock_skew;
-    let mut names = due_to_go(cr, backups, &observed.backups_in_use, skew, now);
+    let claim = observed.claim.as_ref();
+    let mut names = due_to_go(cr, claim, backups, &observed.backups_in_use, skew, now);
     let more = names.len() > MOST_AT_A_TIME;
     names.truncate(MOST_AT_A_TIME);
     let gone = backups.iter().filter(|backup| {

@@ -74,13 +74,15 @@ pub fn failed(message: &str) -> Value {
     json!({"status": {"phase": "Failed", "conditions": conditions}})
 }
 
-/// A backup that somebody, or the schedule, made at this time.
+/// A backup of the instance that somebody, or the schedule, made at this time.
 pub fn add(world: &mut World, name: &str, at: &Time, scheduled: bool, rest: Value) {
     let mut value = json!({
         "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
         "metadata": {"name": name, "namespace": "demo", "uid": format!("uid-of-{name}"), "creationTimestamp": at,
             "labels": {"minidbaas.dev/scheduled": scheduled.to_string()}},
         "spec": {"instance": "shop"},
+        "status": {"conditions": [], "source": {"instance": "shop", "uid": "cr-uid", "pvc": "shop",
+            "engine": "postgresql", "version": "17", "database": "shop", "username": "app"}},
     });
     merge(&mut value, &rest);
     let backup: DatabaseBackup = serde_json::from_value(value).unwrap();
@@ -398,6 +400,10 @@ fn a_run_whose_name_is_taken_waits_for_it() {
         crate::instance::backup_to_make(&world.cr, &world.now).unwrap(),
         "shop-20270116-0300"
     );
+    let going = json!({"name": "shop-20270116-0300", "deletionTimestamp": "2027-01-16T03:00:00Z"});
+    world.observed.others_backup = serde_json::from_value(going).unwrap();
+    world.settle();
+    assert_eq!(world.reason(BACKUP_HEALTHY), reason::WAITING_FOR_DELETION);
     world.observed.others_backup = None;
     world.settle();
     assert_eq!(names(&world), ["shop-20270116-0300"]);

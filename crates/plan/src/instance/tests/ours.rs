@@ -1,7 +1,7 @@
 //! What counts is what is ours: scripts, Jobs and containers of others decide nothing; and one pod has the volume.
 
 use api::Engine;
-use api::condition::{PARAMETERS_APPLIED, READY, STALLED, STORAGE_READY, reason};
+use api::condition::{PARAMETERS_APPLIED, READY, RECONCILING, STALLED, STORAGE_READY, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use rstest::rstest;
@@ -132,6 +132,12 @@ fn a_forged_job_says_nothing_and_is_not_deleted() {
         "unchecked settings are in force"
     );
     assert_eq!(world.reason(STALLED), reason::NAME_TAKEN);
+    let former = json!({"metadata": {"ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1",
+        "kind": "DatabaseInstance", "name": "shop", "uid": "former", "controller": true}]}});
+    let job = edited(world.observed.jobs.first(), &former);
+    world.observed.jobs = job.into_iter().collect();
+    assert_eq!(world.pass().writes, vec![]);
+    assert_eq!(world.reason(RECONCILING), reason::WAITING_FOR_DELETION);
     world.observed.jobs.clear();
     world.settle();
     world.end_job("Complete", "", "");

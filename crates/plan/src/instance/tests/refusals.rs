@@ -137,8 +137,10 @@ fn strangers_are_not_taken_over() {
     let ours = json!({"metadata": {"name": "shop", "uid": "x", "labels": our_labels(),
         "ownerReferences": [{"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "name": "shop",
         "uid": "former"}]}});
+    let going = json!({"metadata": {"name": "shop", "uid": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
     for (object, expected) in [
         (conflict, reason::NAME_TAKEN),
+        (going, reason::WAITING_FOR_DELETION),
         (ours, reason::WAITING_FOR_DELETION),
     ] {
         let mut worlds: Vec<World> = (0..4)

@@ -39,6 +39,23 @@ fn of_twenty_backups_the_last_three_stay() {
     assert_eq!(names(&world), ["m-27", "m-28", "m-29"]);
 }
 
+/// A former instance of this name had other data: its backups may be the last that is left of that.
+#[test]
+fn backups_of_a_former_instance_are_left_alone() {
+    let mut world = with_history(json!({"keepLast": 1}), 1..=5);
+    let made = |world: &mut World, at: &str| {
+        world.edit_claim(json!({"metadata": {"creationTimestamp": at}}));
+    };
+    for backup in &mut world.observed.backups {
+        let source = &mut backup.status.as_mut().unwrap().source;
+        source.as_mut().unwrap().uid = "former".to_owned();
+    }
+    made(&mut world, "2027-01-04T00:00:00Z");
+    world.settle();
+    // The volume is from the fourth: what was backed up before was another one.
+    assert_eq!(names(&world), ["day-01", "day-02", "day-03", "day-05"]);
+}
+
 #[test]
 fn without_a_retention_the_last_seven_stay() {
     let mut world = with_history(Value::Null, 1..=15);

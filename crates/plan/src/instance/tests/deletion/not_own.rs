@@ -178,6 +178,11 @@ fn a_last_backup_whose_name_is_taken_is_told() {
         (owned(&world), names(&world).len(), finalizers(&world).len()),
         (0, 0, 1)
     );
+    let going = json!({"name": LAST, "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    world.observed.others_backup = serde_json::from_value(going).unwrap();
+    world.settle();
+    assert_eq!(world.reason(READY), reason::WAITING_FOR_DELETION);
+    assert_eq!(world.reason(STALLED), "");
     world.observed.others_backup = None;
     world.settle();
     assert_eq!(names(&world), [LAST]);
