@@ -81,8 +81,8 @@ pub struct Observed {
     pub warning: Option<String>,
     /// The last warning Event about the `postgresql`; read only while the operator has failed.
     pub said: Option<String>,
-    /// Metadata of what else has a name of this cluster: before anything is made, what would be taken for its own; while
-    /// there are fewer claims than servers, claims that are not its own; while it is deleted, whatever is left.
+    /// Metadata of what else has a name of this cluster: before anything is made, what would be taken for its own;
+    /// while there are fewer claims than servers, claims that are not its own; while it is deleted, whatever is left.
     pub others: Vec<(Kind, ObjectMeta)>,
     /// Whether the namespace is being deleted; read only while the cluster is.
     pub namespace_is_terminating: bool,

@@ -298,7 +298,8 @@ impl Invalid {
         }
     }
 
-    /// An object of this kind and name is in the way, and about to be gone; it is looked at again after so many seconds.
+    /// An object of this kind and name is in the way, and about to be gone; it is looked at again after so many
+    /// seconds.
     pub fn going(kind: &str, name: &str, seconds: u64) -> Self {
         let message = format!(
             "The {kind} {name} of a former resource is still being deleted. This goes on by itself when it is gone."

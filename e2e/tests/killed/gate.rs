@@ -1,5 +1,6 @@
 //! A gate between the operator and the API server. It lets everything pass, and can have the operator killed before a
-//! write reaches the API server, while its answer is on the way, or right after the answer. It can also hold a write up.
+//! write reaches the API server, while its answer is on the way, or right after the answer. It can also hold a write
+//! up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

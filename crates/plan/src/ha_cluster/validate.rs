@@ -131,7 +131,8 @@ fn version(cr: &HACluster, observed: &Observed, served: &[String]) -> Decision<S
     }
 }
 
-/// Something has a name that an object of the cluster would have: somebody else's, or a former cluster's on its way out.
+/// Something has a name that an object of the cluster would have: somebody else's, or a former cluster's on its way
+/// out.
 fn in_the_way(cr: &HACluster, kind: &str, found: &ObjectMeta) -> Invalid {
     let name = found.name.as_deref().unwrap_or_default();
     if is_going(found, Kind::HACluster, &cr.metadata) {

@@ -219,7 +219,8 @@ fn missing_class(subject: &Subject<'_>) -> Invalid {
     Invalid::surroundings(reason::STORAGE_CLASS_NOT_FOUND, message)
 }
 
-/// What is being deleted is looked at again so much later: the end of what Kubernetes collects may come without an event.
+/// What is being deleted is looked at again so much later: the end of what Kubernetes collects may come without an
+/// event.
 pub const GOING_SECONDS: u64 = 1;
 
 /// An object of a child's name is ours, or a former instance's on its way out, or a conflict's.
