@@ -112,10 +112,10 @@ impl Observed {
         facts::is_outdated(self.stateful_set.as_ref(), self.pod.as_ref())
     }
 
-    /// Whether there is a backup of another instance by this name.
-    fn has_others_backup(&self, name: &str) -> bool {
+    /// A backup of another instance by this name.
+    fn others_backup_named(&self, name: &str) -> Option<&ObjectMeta> {
         let found = self.others_backup.as_ref();
-        found.is_some_and(|found| found.name.as_deref() == Some(name))
+        found.filter(|found| found.name.as_deref() == Some(name))
     }
 }
 

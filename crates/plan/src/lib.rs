@@ -233,6 +233,13 @@ pub struct PlannedEvent {
     pub message: String,
 }
 
+/// What is said of an object that is in the way and about to be gone.
+fn still_going(kind: &str, name: &str) -> String {
+    format!(
+        "The {kind} {name} of a former resource is still being deleted. This goes on by itself when it is gone."
+    )
+}
+
 /// What is said of a pause that holds something back.
 const PAUSED: &str =
     "The annotation minidbaas.dev/paused holds back what is to be done. Remove it to let it go on.";
@@ -301,10 +308,11 @@ impl Invalid {
     /// An object of this kind and name is in the way, and about to be gone; it is looked at again after so many
     /// seconds.
     pub fn going(kind: &str, name: &str, seconds: u64) -> Self {
-        let message = format!(
-            "The {kind} {name} of a former resource is still being deleted. This goes on by itself when it is gone."
-        );
-        Self::wait(reason::WAITING_FOR_DELETION, message, seconds)
+        Self::wait(
+            reason::WAITING_FOR_DELETION,
+            still_going(kind, name),
+            seconds,
+        )
     }
 
     /// Cured by taking off the pause, which holds back what is to be done, or what a deletion takes.

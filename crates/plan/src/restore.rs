@@ -178,21 +178,18 @@ fn check(cr: &DatabaseRestore, observed: &Observed) -> Result<(Facts, Quantity),
         name: Some(name.clone()),
         ..ObjectMeta::default()
     };
-    if let Some((kind, found)) = there
-        && is_going(found, Kind::DatabaseInstance, &target)
-    {
-        let found = found.name.as_deref().unwrap_or_default();
-        return Err(Invalid::going(kind.api().1, found, GOING_SECONDS));
-    }
-    let taken = match (&observed.instance, &observed.retained) {
-        (Some(_), _) => Some(format!("there is a DatabaseInstance {name} already")),
-        (None, Some((kind, _))) => Some(format!(
-            "there is a {} {name}, kept from a former instance",
-            kind.api().1
-        )),
-        (None, None) => None,
-    };
-    if let Some(taken) = taken {
+    if let Some((kind, found)) = there {
+        if is_going(found, Kind::DatabaseInstance, &target) {
+            let found = found.name.as_deref().unwrap_or_default();
+            return Err(Invalid::going(kind.api().1, found, GOING_SECONDS));
+        }
+        let taken = match kind {
+            Kind::DatabaseInstance => format!("there is a DatabaseInstance {name} already"),
+            kind => format!(
+                "there is a {} {name}, kept from a former instance",
+                kind.api().1
+            ),
+        };
         return Err(Invalid::surroundings(
             reason::INSTANCE_EXISTS,
             format!(

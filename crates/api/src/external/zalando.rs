@@ -109,6 +109,12 @@ pub fn replica_service(cluster: &str) -> String {
     format!("{cluster}-repl")
 }
 
+/// The volume claims of so many servers, by the names that the Zalando operator's StatefulSet gives them.
+pub fn volume_claims(cluster: &str, servers: usize) -> Vec<String> {
+    let number = |number| format!("pgdata-{cluster}-{number}");
+    (0..servers).map(number).collect()
+}
+
 /// An object of Patroni's, Endpoints or ConfigMap: `config`, `leader`, `sync` or `failover`.
 pub fn patroni(cluster: &str, what: &str) -> String {
     format!("{cluster}-{what}")

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use api::external::zalando::{
     APPLICATION, DEFINITION, LABEL_APPLICATION, LABEL_CLUSTER, OperatorConfiguration, SYSTEM_USERS,
-    patroni, replica_service, secret,
+    patroni, replica_service, secret, volume_claims,
 };
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -143,7 +143,7 @@ pub async fn unmarked_claims(
     name: &str,
     servers: usize,
 ) -> Result<Found, Error> {
-    let claims: Vec<String> = (0..servers).map(|n| format!("pgdata-{name}-{n}")).collect();
+    let claims = volume_claims(name, servers);
     let found =
         metadata::<PersistentVolumeClaim>(reader, Kind::PersistentVolumeClaim, &claims).await?;
     Ok(unmarked(name, found))

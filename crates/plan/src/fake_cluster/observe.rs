@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use api::external::zalando::{
-    LABEL_CLUSTER, SYSTEM_USERS, patroni, replica_service, secret as user_secret,
+    LABEL_CLUSTER, SYSTEM_USERS, patroni, replica_service, secret as user_secret, volume_claims,
 };
 use api::instance::DeletionPolicy;
 use api::names::{
@@ -340,8 +340,8 @@ impl Reads<'_> {
             found.retain(|(_, found)| crate::facts::label(found, LABEL_CLUSTER) != Some(name));
             found
         };
-        let servers = 0..cr.spec.replicas;
-        let volumes: Vec<String> = servers.map(|n| format!("pgdata-{name}-{n}")).collect();
+        let servers = usize::try_from(cr.spec.replicas).unwrap_or_default();
+        let volumes = volume_claims(name, servers);
         let others = match (&postgresql, deletes) {
             (Some(_), false) if claims.len() < volumes.len() => {
                 unmarked(Kind::PersistentVolumeClaim, &volumes)

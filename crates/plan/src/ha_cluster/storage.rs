@@ -1,6 +1,7 @@
 //! The volumes of the servers that were asked for.
 
 use api::condition::{PlannedCondition, STORAGE_READY, Truth, reason, state};
+use api::external::zalando::volume_claims;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -12,9 +13,8 @@ use crate::valid::Cluster;
 
 /// The claims of the servers that were asked for.
 pub fn claims<'a>(cluster: &Cluster<'_>, observed: &'a Observed) -> Vec<&'a PersistentVolumeClaim> {
-    let wanted: Vec<String> = (0..cluster.cr.spec.replicas)
-        .map(|number| format!("pgdata-{}-{number}", cluster.name))
-        .collect();
+    let servers = usize::try_from(cluster.cr.spec.replicas).unwrap_or_default();
+    let wanted = volume_claims(cluster.name, servers);
     let is_wanted = |claim: &&PersistentVolumeClaim| {
         claim
             .metadata

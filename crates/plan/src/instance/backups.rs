@@ -25,7 +25,7 @@ use crate::reading::backup::{is_finished, is_good, is_sound, wants_server_down};
 use crate::reading::instance::has_served;
 use crate::schedule::{Field, Schedule};
 use crate::step::{Standing, Step};
-use crate::{Invalid, Kind, Object, Write};
+use crate::{Invalid, Kind, Object, Write, still_going};
 use retention::{is_scheduled, over};
 
 pub use retention::due_to_go;
@@ -87,12 +87,11 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Backups {
             if !there {
                 backups.next = cr.last_status().next_backup;
             }
-            if observed.has_others_backup(&name) {
-                let others = observed.others_backup.as_ref();
-                let (why, message) = match others.and_then(|it| it.deletion_timestamp.as_ref()) {
+            if let Some(others) = observed.others_backup_named(&name) {
+                let (why, message) = match &others.deletion_timestamp {
                     Some(_) => {
-                        let going = Invalid::going("DatabaseBackup", &name, 60);
-                        (going.reason, going.message)
+                        let message = still_going("DatabaseBackup", &name);
+                        (reason::WAITING_FOR_DELETION, message)
                     }
                     None => {
                         let message = format!(

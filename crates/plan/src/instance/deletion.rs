@@ -25,7 +25,7 @@ use crate::reading::backup::{is_finished, is_good};
 use crate::reading::instance::has_served;
 use crate::report::{report, was_told};
 use crate::step::Tone;
-use crate::{Invalid, Kind, Write};
+use crate::{Invalid, Kind, Write, still_going};
 
 /// Looks again while the last backup is under way.
 const SOON: Duration = Duration::from_secs(2);
@@ -255,14 +255,13 @@ fn backed_up(cr: &DatabaseInstance, observed: &Observed) -> Stage {
         tone: Tone::Blocked,
         requeue: Some(LATER),
     };
-    let others = observed.others_backup.as_ref();
-    let others = others.filter(|found| found.name.as_deref() == Some(&name));
+    let others = observed.others_backup_named(&name);
     let last = last_backup::taken(cr, observed);
     let named = others.or(last.map(|last| &last.metadata));
     if named.is_some_and(|backup| backup.deletion_timestamp.is_some()) {
         return Stage {
             reason: reason::WAITING_FOR_DELETION,
-            message: Invalid::going("DatabaseBackup", &name, SOON.as_secs()).message,
+            message: still_going("DatabaseBackup", &name),
             ..under_way(stop.into_iter().collect())
         };
     }
