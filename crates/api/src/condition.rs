@@ -334,10 +334,28 @@ pub fn conditions(
                 type_: planned.type_.to_owned(),
                 status: planned.status.word().to_owned(),
                 reason: planned.reason.clone().into_owned(),
-                message: planned.message.chars().take(MESSAGE).collect(),
+                message: beginning(&planned.message, MESSAGE).to_owned(),
                 observed_generation: Some(generation),
                 last_transition_time: kept.unwrap_or_else(|| now.clone()),
             }
         })
         .collect()
+}
+
+/// As much of the beginning of a text as has at most so many bytes.
+pub fn beginning(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(beginning("äöü", 6), "äöü");
+        assert_eq!(beginning("äöü", 5), "äö");
+        assert_eq!(beginning("a", 0), "");
+        assert_eq!(beginning("short", 2000), "short");
+    }
 }

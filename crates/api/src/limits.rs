@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Most characters of a condition's message.
+/// Most bytes of a condition's message.
 pub const MESSAGE: usize = 2000;
 /// Most characters of a name of spec.parameters.
 pub const PARAMETER_NAME: usize = 128;
@@ -16,34 +16,48 @@ pub const PARAMETER_VALUE: usize = 2048;
 const NAME: usize = 317;
 /// Most characters of a quantity.
 const QUANTITY: usize = 64;
+/// Most characters of a point in time: of its form the API server has an opinion, of its length none.
+const TIME: usize = 64;
 /// Most items of a list, and most entries of a map, unless something else is said.
 const ITEMS: usize = 32;
-/// Most terms, expressions, values and labels in all of a field whose lists hold lists.
-const IN_ALL: usize = 256;
-/// Fields whose lists hold lists: limits on each list alone would let megabytes pass.
-const NESTED: [&str; 3] = ["affinity", "topologySpreadConstraints", "allowFrom"];
+/// What each item of a list and each entry of a map counts for besides its text.
+const ITEM: usize = 16;
+/// What repeats has no characters of more than a byte, but where people write what they like.
+const ASCII: &str = "^[ -~]*$";
 
-/// What a map, a list or a string may hold.
+/// What a field may hold.
+#[derive(Clone, Copy)]
 struct Limits {
+    /// A map, or a list.
     entries: usize,
+    /// A name in a map, in characters.
     key: usize,
+    /// A string, in characters; also each string of a list or map.
     characters: usize,
+    /// The whole field, in bytes: lists of lists multiply, and limits on each alone would let megabytes pass.
+    in_all: Option<usize>,
 }
 
-/// The limits of a field, by its name; `characters` are those of a string, and of each string of a list or map.
+/// The limits of a field, by its name.
 fn of(field: &str) -> Limits {
-    let (entries, key, characters) = match field {
-        "parameters" => (100, PARAMETER_NAME, PARAMETER_VALUE),
-        "annotations" => (64, NAME, 2048),
-        "message" => (ITEMS, NAME, MESSAGE),
+    let (entries, key, characters, in_all) = match field {
+        "parameters" => (100, PARAMETER_NAME, PARAMETER_VALUE, Some(16_384)),
+        "annotations" => (64, NAME, 2048, Some(16_384)),
+        "affinity" | "topologySpreadConstraints" | "allowFrom" => (ITEMS, NAME, NAME, Some(8192)),
+        "nodeSelector" | "tolerations" => (ITEMS, NAME, NAME, Some(4096)),
+        "limits" | "requests" => (ITEMS, NAME, QUANTITY, Some(2048)),
+        "claims" => (ITEMS, NAME, NAME, Some(1024)),
+        "message" => (ITEMS, NAME, MESSAGE, Some(MESSAGE)),
+        "conditions" => (16, NAME, NAME, None),
         // Names of parameters; those that are taken away count, too.
-        "pendingChanges" => (256, NAME, NAME),
-        _ => (ITEMS, NAME, NAME),
+        "pendingChanges" => (256, NAME, PARAMETER_NAME, None),
+        _ => (ITEMS, NAME, NAME, None),
     };
     Limits {
         entries,
         key,
         characters,
+        in_all,
     }
 }
 
@@ -54,21 +68,26 @@ pub fn limit(crd: &mut Value) {
         let fields = version["schema"]["openAPIV3Schema"]["properties"].as_object_mut();
         for (name, schema) in fields.into_iter().flatten() {
             if let Value::Object(schema) = schema {
-                bound(name, schema);
+                bound(name, of(name), schema, false);
             }
         }
     }
 }
 
-/// Puts a limit on a field and on whatever is below it.
-fn bound(field: &str, schema: &mut Map<String, Value>) {
-    let limits = of(field);
+/// Puts a limit on a field and on whatever is below it; `repeats` below a list or a map.
+fn bound(field: &str, limits: Limits, schema: &mut Map<String, Value>, repeats: bool) {
+    let in_all = limits.in_all;
     if schema.contains_key("x-kubernetes-int-or-string") {
         at_most(schema, "maxLength", QUANTITY);
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("string") if !schema.contains_key("enum") => {
-            at_most(schema, "maxLength", limits.characters);
+            let is_time = schema.get("format") == Some(&json!("date-time"));
+            let most = if is_time { TIME } else { limits.characters };
+            at_most(schema, "maxLength", most);
+            if repeats && !is_time && !["message", "parameters", "annotations"].contains(&field) {
+                schema.entry("pattern").or_insert_with(|| json!(ASCII));
+            }
         }
         Some("array") => at_most(schema, "maxItems", limits.entries),
         Some("object") if schema.contains_key("additionalProperties") => {
@@ -83,24 +102,28 @@ fn bound(field: &str, schema: &mut Map<String, Value>) {
         }
         _ => {}
     }
-    if NESTED.contains(&field)
-        && let Some(count) = count(&Value::Object(schema.clone()), "self", 0)
-    {
-        let message = format!("at most {IN_ALL} terms, expressions, values and labels in all");
-        demand(schema, &format!("{count} <= {IN_ALL}"), &message);
-    }
-    for part in ["items", "additionalProperties"] {
-        if let Some(Value::Object(part)) = schema.get_mut(part) {
-            // An item is not the field: of a list of lists each one is counted by the rule of the field.
-            bound(if NESTED.contains(&field) { "" } else { field }, part);
-        }
-    }
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
         for (name, schema) in fields {
             if let Value::Object(schema) = schema {
-                bound(name, schema);
+                bound(name, of(name), schema, repeats);
             }
         }
+    }
+    for part in ["items", "additionalProperties"] {
+        if let Some(Value::Object(part)) = schema.get_mut(part) {
+            // What is counted as a whole is not counted again.
+            let limits = Limits {
+                in_all: None,
+                ..limits
+            };
+            bound(field, limits, part, true);
+        }
+    }
+    if let Some(most) = in_all
+        && let Some(bytes) = bytes(&Value::Object(schema.clone()), "self", 0)
+    {
+        let message = format!("at most {most} bytes in all");
+        demand(schema, &format!("{bytes} <= {most}"), &message);
     }
 }
 
@@ -118,25 +141,43 @@ fn demand(schema: &mut Map<String, Value>, rule: &str, message: &str) {
     }
 }
 
-/// A CEL expression for how many items and entries `value` has, at whatever depth; `None` if it can have none.
-fn count(schema: &Value, value: &str, depth: usize) -> Option<String> {
-    let mut counts = Vec::new();
+/// A CEL expression for how many bytes `value` has at most, at whatever depth; `None` if that is a small number anyway.
+/// A name in a map counts four bytes a character: to look at its bytes would cost more than the API server allows.
+fn bytes(schema: &Value, value: &str, depth: usize) -> Option<String> {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return Some(QUANTITY.to_string());
+    }
+    if schema["type"] == "string" && !schema["enum"].is_array() {
+        let is_ascii = schema["pattern"] == ASCII;
+        let size = if is_ascii { "size" } else { "size(bytes" };
+        return Some(format!(
+            "{size}({value}){}",
+            if is_ascii { "" } else { ")" }
+        ));
+    }
+    let item = format!("item{depth}");
     if schema["items"].is_object() {
-        let item = format!("item{depth}");
-        counts.push(format!("size({value})"));
-        counts.extend(
-            count(&schema["items"], &item, depth + 1)
-                .map(|inner| format!("{value}.map({item}, {inner}).sum()")),
-        );
+        let inner = bytes(&schema["items"], &item, depth + 1);
+        let inner = inner.map_or_else(|| ITEM.to_string(), |inner| format!("{ITEM} + {inner}"));
+        return Some(format!("{value}.map({item}, {inner}).sum()"));
     }
     if schema["additionalProperties"].is_object() {
-        counts.push(format!("size({value})"));
-    }
-    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let field = format!("{value}.{name}");
-        counts.extend(
-            count(schema, &field, depth).map(|inner| format!("(has({field}) ? {inner} : 0)")),
+        let inner = bytes(
+            &schema["additionalProperties"],
+            &format!("{value}[{item}]"),
+            depth + 1,
         );
+        let inner = inner.unwrap_or_else(|| ITEM.to_string());
+        return Some(format!(
+            "{value}.map({item}, {ITEM} + 4 * size({item}) + {inner}).sum()"
+        ));
     }
-    (!counts.is_empty()).then(|| counts.join(" + "))
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let fields = fields.filter_map(|(name, schema)| {
+        let field = format!("{value}.{name}");
+        let inner = bytes(schema, &field, depth)?;
+        Some(format!("(has({field}) ? {inner} : 0)"))
+    });
+    let fields: Vec<_> = fields.collect();
+    (!fields.is_empty()).then(|| fields.join(" + "))
 }

@@ -1,5 +1,6 @@
 //! From a status to the status subresource, Events and the log; nothing is written when nothing changed.
 
+use api::condition::beginning;
 use api::names::FIELD_MANAGER;
 use kube::ResourceExt;
 use kube::api::{Api, PatchParams};
@@ -10,6 +11,9 @@ use crate::context::{Context, call};
 use crate::error::Error;
 use crate::identity;
 use crate::pass::Reconciled;
+
+/// Most bytes of an Event's text that the API server takes, a little rounded.
+const NOTE: usize = 1000;
 
 /// Writes the status if it differs, then publishes what changed.
 pub async fn report<R: Reconciled>(
@@ -78,7 +82,7 @@ async fn publish<R: Reconciled>(context: &Context, resource: &R, event: &Planned
             EventType::Normal
         },
         reason: reason.clone(),
-        note: Some(message.chars().take(1000).collect()),
+        note: Some(beginning(message, NOTE).to_owned()),
         action: "Reconcile".to_owned(),
         secondary: None,
     };

@@ -1,13 +1,14 @@
-//! Large objects cost the operator no memory. Nothing else is at work meanwhile.
+//! Large objects cost the operator no memory, or no more than they hold. Nothing else is at work meanwhile.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use api::DatabaseRestore;
+use api::{DatabaseInstance, DatabaseRestore};
 use e2e::Space;
 use e2e::space::story;
+use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// So many large objects are sent; kept, each cost the operator more than 200 KiB.
 const LARGE_OBJECTS: u64 = 100;
@@ -25,14 +26,10 @@ async fn large_objects_cost_the_operator_no_memory() -> Result<()> {
 /// A hundred objects of 1 MB, which users without any other right may send, leave the operator as it was.
 async fn large_objects_cost_nothing(space: &Space) -> Result<()> {
     let before = memory(space).await?;
-    let restores: Api<DynamicObject> = Api::namespaced_with(
-        space.cluster.client.clone(),
-        &space.name,
-        &ApiResource::erase::<DatabaseRestore>(&()),
-    );
+    let restores = dynamic::<DatabaseRestore>(space);
     for number in 0..LARGE_OBJECTS {
         let key = format!("{number}{}", "k".repeat(1_000_000));
-        let object = serde_json::from_value(json!({
+        let object = typed(json!({
             "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
                 "metadata": {"name": format!("large-{number}")},
             "spec": {"backup": {"name": "none"}, "instance": "none",
@@ -50,7 +47,68 @@ async fn large_objects_cost_nothing(space: &Space) -> Result<()> {
         after < before + ROOM_KIB,
         "the operator's memory was {before} KiB and is {after} KiB"
     );
+    largest_objects_cost_little(space).await
+}
+
+/// The largest that are admitted cost no more than what they hold; a thousand of them leave the operator its limit.
+async fn largest_objects_cost_little(space: &Space) -> Result<()> {
+    let before = memory(space).await?;
+    let instances = dynamic::<DatabaseInstance>(space);
+    let name = |number: u64| format!("large-{number}");
+    for number in 0..LARGE_OBJECTS {
+        let object = typed(json!({
+            "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance",
+            "metadata": {"name": name(number)}, "spec": largest(),
+        }))?;
+        instances.create(&PostParams::default(), &object).await?;
+    }
+    for number in 0..LARGE_OBJECTS {
+        let why = "InvalidParameter";
+        space
+            .until_condition(&name(number), "Stalled", "True", why)
+            .await?;
+    }
+    let after = memory(space).await?;
+    eprintln!(
+        "memory: the operator's memory: {before} KiB, with {LARGE_OBJECTS} of the largest instances: {after} KiB"
+    );
+    ensure!(
+        after < before + ROOM_KIB,
+        "the operator's memory was {before} KiB and is {after} KiB"
+    );
     Ok(())
+}
+
+/// A specification of some 50 KiB, nearly as large as the API server takes it, which begins nothing.
+fn largest() -> Value {
+    let texts = |prefix: &str| -> Value {
+        let entries = (0..7).map(|number| (format!("{prefix}{number}"), json!("x".repeat(2048))));
+        Value::Object(entries.collect())
+    };
+    let values = vec!["v".repeat(300); 24];
+    let expressions = json!([{"key": "k", "operator": "In", "values": values}]);
+    let selector = json!({"matchExpressions": expressions});
+    let required = json!({"nodeSelectorTerms": [selector]});
+    json!({
+        "engine": "postgresql", "storage": {"size": "1Gi"},
+        "parameters": texts("unknown"), "service": {"annotations": texts("large")},
+        "network": {"allowFrom": [{"podSelector": selector}]},
+        "scheduling": {
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector},
+            ],
+        },
+    })
+}
+
+fn dynamic<K: Resource<DynamicType = ()>>(space: &Space) -> Api<DynamicObject> {
+    let client = space.cluster.client.clone();
+    Api::namespaced_with(client, &space.name, &ApiResource::erase::<K>(&()))
+}
+
+fn typed(object: Value) -> Result<DynamicObject> {
+    Ok(serde_json::from_value(object)?)
 }
 
 /// The UID of the operator's only pod: of a story before, another one may be on its way out.

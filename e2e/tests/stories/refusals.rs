@@ -20,7 +20,37 @@ async fn the_api_server_refuses_what_can_never_be() -> Result<()> {
         let size = |size: &str| json!({"storage": {"size": size}});
         let user = |name: &str| json!({"username": name});
         let database = |name: &str| json!({"database": name});
+        let texts = |text: &str, times: usize| -> Value {
+            (0..times).map(|n| (format!("a{n}"), json!(text))).collect()
+        };
+        let (wide, long_values) = ("ä".repeat(2048), vec!["v".repeat(300); 27]);
+        let expressions = json!([{"key": "k", "operator": "In", "values": long_values}]);
+        let selector = json!({"matchExpressions": expressions});
         let cases: &[(&str, &str, Value, &[&str])] = &[
+            (
+                "a",
+                "mysql",
+                json!({"parameters": texts(&"x".repeat(2000), 9)}),
+                &["spec.parameters", "at most 16384 bytes in all"],
+            ),
+            (
+                "a",
+                "mysql",
+                json!({"service": {"annotations": texts(&wide, 4)}}),
+                &["spec.service.annotations", "at most 16384 bytes in all"],
+            ),
+            (
+                "a",
+                "mysql",
+                json!({"network": {"allowFrom": [{"podSelector": selector}]}}),
+                &["spec.network.allowFrom", "at most 8192 bytes in all"],
+            ),
+            (
+                "a",
+                "mysql",
+                json!({"scheduling": {"nodeSelector": {"zone": "ä"}}}),
+                &["spec.scheduling.nodeSelector.zone", "^[ -~]*$"],
+            ),
             (
                 "a",
                 "oracle",

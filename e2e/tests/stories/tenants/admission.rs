@@ -121,7 +121,17 @@ pub async fn paths_as_names(home: &Space) -> Result<()> {
 /// Objects that would cost the operator memory and time.
 pub async fn large_keys(home: &Space) -> Result<()> {
     let (megabyte, kilobytes) = ("k".repeat(1_000_000), "k".repeat(60_000));
-    let cases: [(&str, &str, Value); 8] = [
+    let each_short: Value = (0..9)
+        .map(|number| (format!("k{number}"), json!("v".repeat(2000))))
+        .collect();
+    let cases: [(&str, &str, Value); 11] = [
+        ("DatabaseInstance", "parameters", each_short.clone()),
+        (
+            "DatabaseInstance",
+            "service/annotations",
+            each_short.clone(),
+        ),
+        ("HACluster", "parameters", each_short),
         (
             "DatabaseRestore",
             "overrides/resources/limits",
