@@ -17,7 +17,7 @@ use plan::{Kind, instance::is_orphan};
 
 use crate::apply::delete;
 use crate::context::{Context, Scope};
-use crate::controllers::reader::{Reader, pages};
+use crate::controllers::reader::{Most, Reader, pages};
 use crate::error::Error;
 
 /// How often it is looked for them.
@@ -46,7 +46,7 @@ pub async fn sweep(context: &Context) -> Result<(), Error> {
     let parameters = ListParams::default().labels(&labels);
     let page = |asked: ListParams| async move { contents.list_metadata(&asked).await };
     let keep = |content: PartialObjectMeta<VolumeSnapshotContent>| Some(content.metadata);
-    for content in pages(&labels, parameters, None, page, keep).await? {
+    for content in pages(&labels, parameters, Most::All, page, keep).await? {
         let Some((namespace, instance)) = instance(context, &content).await? else {
             continue;
         };

@@ -37,7 +37,7 @@ use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_s
 use status::Verdict;
 
 pub use hold::ended as last_words;
-pub use keep::{Peers, is_due, is_used};
+pub use keep::{Peers, copies_from, is_due, restores_from};
 pub use verification::{
     Waiting, is_ours as is_verified_by, is_wanted as verification_is_wanted, may_begin,
     takes_no_room,

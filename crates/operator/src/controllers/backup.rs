@@ -263,7 +263,7 @@ async fn peers(
     backup: &DatabaseBackup,
 ) -> Result<Peers, Error> {
     let siblings = reader.backups(&backup.spec.instance).await?;
-    let (copies, restores) = users(context, &backup.name_any()).await?;
+    let (copies, restores) = users(context, backup).await?;
     Ok(Peers {
         siblings,
         copies,
@@ -271,14 +271,21 @@ async fn peers(
     })
 }
 
-/// The instances and the DatabaseRestores, of all namespaces, that name a backup of this name.
+/// The instances and the DatabaseRestores, of all namespaces, that have yet to read the backup, and may. Anybody may
+/// name it; no others are kept in memory.
 pub async fn users(
     context: &Context,
-    name: &str,
+    cr: &DatabaseBackup,
 ) -> Result<(Vec<DatabaseInstance>, Vec<DatabaseRestore>), Error> {
+    let (name, now) = (cr.name_any(), Time(Timestamp::now()));
+    let (instances, restores) = (context.watched(), context.watched());
     futures::try_join!(
-        by_field(context.watched(), "spec.restoreFrom.backup.name", name),
-        by_field(context.watched(), "spec.backup.name", name),
+        by_field(instances, "spec.restoreFrom.backup.name", &name, |copy| {
+            backup::copies_from(cr, copy, &now)
+        }),
+        by_field(restores, "spec.backup.name", &name, |restore| {
+            backup::restores_from(cr, restore, &now)
+        }),
     )
 }
 

@@ -24,7 +24,6 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use plan::Plan;
-use plan::backup::is_used;
 use plan::instance::{self, Observed};
 use plan::reading::instance::awaits_backup;
 use plan::storage_class::StorageClass;
@@ -320,8 +319,8 @@ async fn in_use(
     let (skew, now) = (context.clock_skew(), Time(Timestamp::now()));
     let due = instance::due_to_go(cr, claim, backups, &used, skew, &now);
     for backup in backups.iter().filter(|b| due.contains(&b.name_any())) {
-        let (copies, restores) = users(context, &backup.name_any()).await?;
-        if is_used(backup, &copies, &restores) {
+        let (copies, restores) = users(context, backup).await?;
+        if !copies.is_empty() || !restores.is_empty() {
             used.insert(backup.name_any());
         }
     }

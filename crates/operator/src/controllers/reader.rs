@@ -76,7 +76,7 @@ impl Reader<'_> {
             object.meta_mut().managed_fields = None;
             Some(object)
         };
-        pages(labels, parameters, Some(MOST), page, keep).await
+        pages(labels, parameters, Most::Kept(MOST), page, keep).await
     }
 
     /// The metadata of the objects with these labels.
@@ -91,7 +91,7 @@ impl Reader<'_> {
         let page = |asked: ListParams| async move { objects.list_metadata(&asked).await };
         let parameters = ListParams::default().labels(labels);
         let keep = |object: PartialObjectMeta<K>| Some(object.metadata);
-        pages(labels, parameters, Some(MOST), page, keep).await
+        pages(labels, parameters, Most::Kept(MOST), page, keep).await
     }
 
     /// The backups of an instance. One that does not parse is left out: it is told of by its own pass.
@@ -105,6 +105,7 @@ impl Reader<'_> {
             Api::namespaced(client, self.namespace),
             "spec.instance",
             instance,
+            |_| true,
         )
         .await
     }
@@ -116,7 +117,7 @@ impl Reader<'_> {
         let uid = uid.unwrap_or_default();
         let about = format!("involvedObject.uid={uid},type=Warning");
         let parameters = ListParams::default().fields(&about);
-        // Anybody may write Events; of any number of them, one is kept.
+        // Anybody may write Events: there is an end to how many are read, and one is kept.
         let mut newest = None;
         let keep = |event: Event| {
             let last = event.last_timestamp.map(|time| time.0);
@@ -124,7 +125,7 @@ impl Reader<'_> {
             newest = std::mem::take(&mut newest).max(Some((time, event.message?)));
             None::<()>
         };
-        pages("warnings", parameters, None, page, keep).await?;
+        pages("warnings", parameters, Most::Pages(10), page, keep).await?;
         Ok(newest.map(|(_, message)| message))
     }
 }
@@ -132,20 +133,33 @@ impl Reader<'_> {
 /// So many objects of others belong to no resource of ours: a name that is taken by labels alone must not cost memory.
 const MOST: usize = 500;
 
-/// The resources of ours whose field has this value, as lean as in a store. One that does not parse is left out.
+/// Those of ours whose field has this value and that are `wanted`, as lean as in a store. One that does not parse is
+/// left out.
 pub async fn by_field<K: Reconciled>(
     resources: Api<DeserializeGuard<K>>,
     field: &str,
     value: &str,
+    wanted: impl Fn(&K) -> bool,
 ) -> Result<Vec<K>, Error> {
     let parameters = ListParams::default().fields(&format!("{field}={value}"));
     let resources = &resources;
     let page = |asked: ListParams| async move { resources.list(&asked).await };
     let keep = |mut guard: DeserializeGuard<K>| {
         prune(&mut guard);
-        guard.0.ok()
+        guard.0.ok().filter(&wanted)
     };
-    pages(value, parameters, None, page, keep).await
+    pages(value, parameters, Most::All, page, keep).await
+}
+
+/// How much of a list is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Most {
+    /// All of it.
+    All,
+    /// So many objects are kept; more are an error.
+    Kept(usize),
+    /// So many pages; the rest is left.
+    Pages(usize),
 }
 
 /// What is to be kept of the objects of a list, which is read by small pages: each object may be as large as the API
@@ -153,7 +167,7 @@ pub async fn by_field<K: Reconciled>(
 pub async fn pages<K, T, F>(
     what: &str,
     mut parameters: ListParams,
-    most: Option<usize>,
+    most: Most,
     page: impl Fn(ListParams) -> F,
     mut keep: impl FnMut(K) -> Option<T>,
 ) -> Result<Vec<T>, Error>
@@ -161,12 +175,13 @@ where
     K: Resource<DynamicType = ()> + Clone,
     F: Future<Output = kube::Result<ObjectList<K>>>,
 {
-    let mut kept = Vec::new();
+    let (mut kept, mut pages_read) = (Vec::new(), 0);
     parameters = parameters.limit(PAGE);
     loop {
         let read = call("list", K::kind(&()), what, page(parameters.clone())).await?;
         kept.extend(read.items.into_iter().filter_map(&mut keep));
-        if most.is_some_and(|most| kept.len() > most) {
+        pages_read += 1;
+        if matches!(most, Most::Kept(most) if kept.len() > most) {
             return Err(Error::TooMany {
                 kind: K::kind(&()),
                 what: what.to_owned(),
@@ -174,6 +189,7 @@ where
             });
         }
         match read.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(_) if matches!(most, Most::Pages(most) if pages_read >= most) => return Ok(kept),
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(kept),
         }

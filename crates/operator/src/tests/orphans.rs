@@ -105,3 +105,22 @@ async fn lists_are_read_by_pages_and_have_an_end() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn of_endless_events_ten_pages_are_read() {
+    let event = |minute: i64, message: &str| {
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": message}, "involvedObject": {},
+            "message": message, "lastTimestamp": format!("2026-07-14T09:{minute:02}:00Z")})
+    };
+    let (context, asked) = context(move |_| {
+        let page = [event(2, "newest"), event(1, "older")];
+        list(&page, "more")
+    });
+    let reader = Reader {
+        context: &context,
+        namespace: "demo",
+    };
+    let said = reader.warning(Some("uid".to_owned())).await.unwrap();
+    assert_eq!(said.as_deref(), Some("newest"));
+    assert_eq!(asked.lock().unwrap().len(), 10);
+}

@@ -7,7 +7,7 @@ use api::reported::Reported;
 use api::restore::BackupReference;
 use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::SignedDuration;
 
 use super::snapshot::{driver_words, fate, is_own, release};
@@ -120,7 +120,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     if let Some((why, message)) = trouble {
         status.phase = Some(BackupPhase::Failed);
         let aside = verification::set_aside(cr, observed, &mut status);
-        let may_go = clock::is_trusted(observed.clock_skew) && !in_use(cr, observed);
+        let may_go = clock::is_trusted(observed.clock_skew) && !in_use(cr, observed, now);
         let goes = usable.is_none() && is_due(cr, now) && may_go;
         let step = unwell(why, &message)
             .writing(writes)
@@ -134,7 +134,7 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
     let mut requeue = status.expires_at.as_ref().map(|at| until(at, now));
     // It may have become due after the peers were looked for: the next pass looks.
     if is_due(cr, now) && observed.peers.is_some() {
-        match held_back(cr, observed) {
+        match held_back(cr, observed, now) {
             None => writes.push(Write::delete(Kind::DatabaseBackup, &cr.metadata)),
             Some((why, message)) => {
                 status.phase = Some(BackupPhase::Expired);
@@ -149,39 +149,49 @@ pub fn kept(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
 }
 
 /// Whether a restore uses the backup; as long as that is not known, it may.
-fn in_use(cr: &DatabaseBackup, observed: &Observed) -> bool {
-    let peers = observed.peers.as_ref();
-    peers.is_none_or(|peers| is_used(cr, &peers.copies, &peers.restores))
+fn in_use(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> bool {
+    observed.peers.as_ref().is_none_or(|peers| {
+        let mut copies = peers.copies.iter();
+        let mut restores = peers.restores.iter();
+        copies.any(|copy| copies_from(cr, copy, now))
+            || restores.any(|restore| restores_from(cr, restore, now))
+    })
 }
 
-/// Whether one of these has yet to read the backup, and may. What the backup does not allow holds nothing back: else
-/// anybody who may ask for a restore anywhere could keep everybody's backups.
-pub fn is_used(
-    cr: &DatabaseBackup,
-    copies: &[DatabaseInstance],
-    restores: &[DatabaseRestore],
-) -> bool {
+/// Whether the instance has yet to read the backup, and may.
+pub fn copies_from(cr: &DatabaseBackup, copy: &DatabaseInstance, now: &Time) -> bool {
+    let from = copy.spec.restore_from.as_ref();
+    from.is_some_and(|from| may_hold(cr, &copy.metadata, &from.backup, now)) && needs_backup(copy)
+}
+
+/// Whether the restore has yet to read the backup, and may.
+pub fn restores_from(cr: &DatabaseBackup, restore: &DatabaseRestore, now: &Time) -> bool {
+    may_hold(cr, &restore.metadata, &restore.spec.backup, now)
+        && !reading::restore::is_finished(restore)
+}
+
+/// For so long a restore into another namespace holds a backup back: leave to read is not leave to keep for ever.
+const OTHERS: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether the backup stays for whoever asks for it by this reference. What the backup does not allow holds nothing
+/// back: else anybody who may ask for a restore anywhere could keep everybody's backups.
+fn may_hold(cr: &DatabaseBackup, asker: &ObjectMeta, backup: &BackupReference, now: &Time) -> bool {
     let (name, namespace) = (
         cr.metadata.name.as_deref().unwrap_or_default(),
         cr.metadata.namespace.as_deref(),
     );
-    let means = |from: &BackupReference, own: Option<&str>| {
-        from.means(own, name, namespace) && allows(cr, own)
-    };
-    let copying = copies.iter().any(|copy| {
-        let from = copy.spec.restore_from.as_ref();
-        let own = copy.metadata.namespace.as_deref();
-        from.is_some_and(|from| means(&from.backup, own)) && needs_backup(copy)
-    });
-    copying
-        || restores.iter().any(|restore| {
-            let own = restore.metadata.namespace.as_deref();
-            !reading::restore::is_finished(restore) && means(&restore.spec.backup, own)
-        })
+    let own = asker.namespace.as_deref();
+    let created = asker.creation_timestamp.as_ref();
+    let is_recent = created.is_some_and(|at| now.0.duration_since(at.0) < OTHERS);
+    backup.means(own, name, namespace) && allows(cr, own) && (own == namespace || is_recent)
 }
 
 /// Why a backup that is due may not go.
-fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, String)> {
+fn held_back(
+    cr: &DatabaseBackup,
+    observed: &Observed,
+    now: &Time,
+) -> Option<(&'static str, String)> {
     let peers = observed.peers.as_ref()?;
     let name = cr.metadata.name.as_deref().unwrap_or_default();
     if !clock::is_trusted(observed.clock_skew) {
@@ -195,7 +205,7 @@ fn held_back(cr: &DatabaseBackup, observed: &Observed) -> Option<(&'static str, 
             ),
         ));
     }
-    if in_use(cr, observed) {
+    if in_use(cr, observed, now) {
         return Some((
             reason::IN_USE,
             format!(

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::api_server::{Key, Objects, Stored, key};
 use super::machines::is_ready;
-use crate::backup::{self, Peers, SnapshotClasses, is_used};
+use crate::backup::{self, Peers, SnapshotClasses, copies_from, restores_from};
 use crate::catalog::Catalog;
 use crate::generated::Generated;
 use crate::ha_cluster::{Patroni, Served};
@@ -88,13 +88,17 @@ impl Reads<'_> {
         })
     }
 
-    fn users(&self, name: &str) -> (Vec<DatabaseInstance>, Vec<DatabaseRestore>) {
-        let copies = self.list("DatabaseInstance", "", |_, value| {
+    /// Who has yet to read the backup, and may.
+    fn users(&self, cr: &DatabaseBackup) -> (Vec<DatabaseInstance>, Vec<DatabaseRestore>) {
+        let name = cr.metadata.name.as_deref().unwrap_or_default();
+        let mut copies: Vec<DatabaseInstance> = self.list("DatabaseInstance", "", |_, value| {
             value["spec"]["restoreFrom"]["backup"]["name"] == name
         });
-        let restores = self.list("DatabaseRestore", "", |_, value| {
+        copies.retain(|copy| copies_from(cr, copy, &self.time));
+        let mut restores: Vec<DatabaseRestore> = self.list("DatabaseRestore", "", |_, value| {
             value["spec"]["backup"]["name"] == name
         });
+        restores.retain(|restore| restores_from(cr, restore, &self.time));
         (copies, restores)
     }
 
@@ -165,8 +169,8 @@ impl Reads<'_> {
         for backup in &backups {
             let name = backup.metadata.name.clone().unwrap_or_default();
             if due.contains(&name) {
-                let (copies, restores) = self.users(&name);
-                if is_used(backup, &copies, &restores) {
+                let (copies, restores) = self.users(backup);
+                if !copies.is_empty() || !restores.is_empty() {
                     backups_in_use.insert(name);
                 }
             }
@@ -251,7 +255,7 @@ impl Reads<'_> {
         let job = quiesce_job(uid);
         let finished = crate::reading::backup::is_finished(cr);
         let peers = backup::is_due(cr, &self.time).then(|| {
-            let (copies, restores) = self.users(name);
+            let (copies, restores) = self.users(cr);
             let siblings = self.backups(namespace, instance);
             Peers {
                 siblings,

@@ -212,7 +212,7 @@ fn without_a_living_instance_also_the_last_one_goes(#[values(false, true)] leavi
 fn copy(namespace: &str, status: Value) -> api::DatabaseInstance {
     typed(json!({
         "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": "copy",
-            "namespace": namespace},
+            "namespace": namespace, "creationTimestamp": at(START + 2 * DAY)},
         "spec": {"engine": "postgresql", "storage": {"size": "2Gi"}, "restoreFrom": {"backup": {"name": "nightly",
             "namespace": "demo"}}},
         "status": status,
@@ -223,7 +223,7 @@ fn copy(namespace: &str, status: Value) -> api::DatabaseInstance {
 fn restore(namespace: &str) -> api::DatabaseRestore {
     typed(json!({
         "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore", "metadata": {"name": "r",
-            "namespace": namespace},
+            "namespace": namespace, "creationTimestamp": at(START + 2 * DAY)},
         "spec": {"backup": {"name": "nightly", "namespace": "demo"}, "instance": "copy"},
     }))
 }
@@ -269,6 +269,12 @@ fn of_another_namespace_only_what_is_allowed_counts(#[values(false, true)] resto
     asked.settle();
     assert_eq!(asked.reason(READY), reason::IN_USE);
     assert!(!asked.gone);
+    // It was asked for when the backup was about to go.
+    asked.after(DAY / 2);
+    asked.settle();
+    assert!(!asked.gone);
+    asked.after(DAY / 2);
+    assert_goes(&mut asked);
 }
 
 #[rstest]
