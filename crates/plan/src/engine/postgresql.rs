@@ -7,8 +7,20 @@ use super::{Engine, MIB, Settings, mebibytes, quoted_after};
 /// The PostgreSQL engine.
 pub struct Postgresql;
 
-/// Settings that belong to the operator, with the reason.
-const FORBIDDEN: [(&[&str], &str); 5] = [
+/// Settings that belong to the operator, with the reason. A name that ends with a dot means all settings of that
+/// extension.
+const FORBIDDEN: [(&[&str], &str); 6] = [
+    (
+        &[
+            "basebackup_to_shell.",
+            "basic_archive.",
+            "bg_mon.",
+            "extwlist.",
+            "pljava.",
+            "plperl.",
+        ],
+        "the extension's settings name programs, paths or addresses inside the container, which belong to the operator",
+    ),
     (
         &[
             "data_directory",
@@ -201,7 +213,12 @@ impl Engine for Postgresql {
     fn forbidden(&self, name: &str) -> Option<&'static str> {
         FORBIDDEN
             .iter()
-            .find(|(names, _)| names.contains(&name))
+            .find(|(names, _)| {
+                names.iter().any(|known| match known.ends_with('.') {
+                    true => name.starts_with(known),
+                    false => name == *known,
+                })
+            })
             .map(|(_, why)| *why)
     }
     fn unwritable(&self, _value: &str) -> Option<&'static str> {

@@ -14,6 +14,12 @@ use super::scenarios::running;
 #[case(Engine::Postgresql, "data_directory", "belong to the operator")]
 #[case(Engine::Postgresql, "work_men", "Did you mean 'work_mem'")]
 #[case(Engine::Postgresql, "Work_Mem", "is written 'work_mem'")]
+#[case(Engine::Postgresql, "plperl.on_init", "belong to the operator")]
+#[case(
+    Engine::Postgresql,
+    "basebackup_to_shell.command",
+    "belong to the operator"
+)]
 #[case(Engine::Mysql, "datadir", "belong to the operator")]
 #[case(Engine::Mysql, "skip-grant-tables", "authentication")]
 #[case(Engine::Mariadb, "max-connections", "is written 'max_connections'")]
