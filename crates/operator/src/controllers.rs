@@ -7,7 +7,7 @@ pub mod instance;
 mod origin;
 pub mod reader;
 pub mod restore;
-mod zalando;
+pub mod zalando;
 
 use std::collections::HashMap;
 use std::fmt::Debug;

@@ -163,6 +163,23 @@ fn none_of_theirs(writes: &[Write]) -> Result<(), String> {
     Ok(())
 }
 
+/// The Zalando operator takes what has the names of a cluster's servers, claims, Secrets and records: it is told of
+/// none while these are somebody else's.
+fn none_is_handed_over(world: &ClusterWorld, writes: &[Write]) -> Result<(), String> {
+    let begins = |write: &&Write| match write {
+        Write::Apply(object) | Write::Create(object) => object.kind == Kind::Postgresql,
+        _ => false,
+    };
+    let begun = world.observed.postgresql.is_some() || world.observed.others.is_empty();
+    match writes.iter().find(begins).filter(|_| !begun) {
+        Some(write) => Err(format!(
+            "a conflict's object is handed to the Zalando operator: {:?}, {write:?}",
+            world.observed.others
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Whether a write has an object collected with the resource.
 fn hands_over(write: &Write, kind: Kind) -> bool {
     matches!(write, Write::Patch(object) if object.kind == kind
@@ -307,14 +324,16 @@ proptest! {
 
     #[test]
     fn a_cluster_touches_nothing_of_others_and_loses_no_data(
-        history in history(), policy in prop_oneof![Just("Retain"), Just("Delete")], conflicts in conflicts(8),
+        history in history(), policy in prop_oneof![Just("Retain"), Just("Delete")], conflicts in conflicts(12),
             forgery in forgery(),
     ) {
         let (mut world, mut accepted) = cluster(&history, policy);
         let there = world.observed.postgresql.is_some();
         surround(&mut world, &conflicts);
         for _ in 0..2 {
-            none_of_theirs(&world.decide().writes).unwrap();
+            let plan = world.decide();
+            none_of_theirs(&plan.writes).unwrap();
+            none_is_handed_over(&world, &plan.writes).unwrap();
             world.pass();
         }
         let marked = |world: &ClusterWorld| {
@@ -406,6 +425,17 @@ fn surround(world: &mut ClusterWorld, conflicts: &[Option<Conflict>]) {
             7 if conflict.owner.is_some() || observed.postgresql.is_none() => {
                 let service: Value = conflict.object("shop-repl", label, zalando.clone());
                 observed.others.push((Kind::Service, typed(service["metadata"].clone())));
+            }
+            // What is read besides where there is no `postgresql`: whatever does not bear the cluster's mark.
+            8..12 if observed.postgresql.is_none() => {
+                let (kind, name) = [
+                    (Kind::PersistentVolumeClaim, "pgdata-shop-0"),
+                    (Kind::Secret, "postgres.shop.credentials.postgresql.acid.zalan.do"),
+                    (Kind::Endpoints, "shop-config"),
+                    (Kind::ConfigMap, "shop-leader"),
+                ][place - 8];
+                let found: Value = conflict.object(name, label, json!({}));
+                observed.others.push((kind, typed(found["metadata"].clone())));
             }
             _ => {}
         }

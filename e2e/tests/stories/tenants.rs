@@ -86,11 +86,12 @@ impl World<'_> {
             within("shop", data::serve(home, "shop", shop())),
             within("the victim's", data::serve(victim, "shop", shop())),
         )?;
+        // On the heap: all of it at once is more than a test's stack has room for.
         let (told, deputies, own, copies) = futures::join!(
-            self.refusals(),
-            self.deputies(),
-            self.own_database(),
-            self.strangers_and_copies(),
+            Box::pin(self.refusals()),
+            Box::pin(self.deputies()),
+            Box::pin(self.own_database()),
+            Box::pin(self.strangers_and_copies()),
         );
         // Beside so many, other rows would only take longer.
         self.table.run("300 stalled", crowd::stalled(home)).await?;
@@ -124,9 +125,11 @@ impl World<'_> {
         });
         let plain = conflicts::deputy(home, "foreign", json!({}));
         let labelled = conflicts::deputy(home, "labelled", ours);
+        let names = conflicts::names_of_servers(home);
         futures::try_join!(
             table.run("deputy", plain),
             table.run("deputy, labels", labelled),
+            table.run("servers' names", names),
         )
         .map(|_| ())
     }

@@ -201,6 +201,11 @@ fn nothing_in_the_way(cr: &HACluster, name: &str, observed: &Observed) -> Decisi
             Err(in_the_way(cr, kind, metadata))
         });
     }
+    // The others have the names of what the former `postgresql` had; but a claim of a server is taken with its data.
+    let mut unmarked = observed.others.iter();
+    if let Some((_, claim)) = unmarked.find(|(kind, _)| *kind == Kind::PersistentVolumeClaim) {
+        return Err(in_the_way(cr, "PersistentVolumeClaim", claim));
+    }
     let is_going = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_some();
     if set.is_some() || claims.iter().any(|claim| is_going(&claim.metadata)) {
         return Err(going(name));

@@ -177,3 +177,28 @@ pub async fn deputy(space: &Space, name: &str, labels: Value) -> Result<()> {
     until_gone(space, &cluster).await?;
     conflicts.unchanged(space).await
 }
+
+/// Clusters whose servers would take what is not theirs: a claim with its data, a Secret with its password, records.
+pub async fn names_of_servers(space: &Space) -> Result<()> {
+    let none = json!({});
+    let record = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+    let items = vec![
+        claim("pgdata-mail-0", &none),
+        secret("postgres.keys.credentials.postgresql.acid.zalan.do", &none),
+        record("Endpoints", "news-leader"),
+        record("ConfigMap", "notes-config"),
+    ];
+    let conflicts = make(space, items).await?;
+    for name in ["mail", "keys", "news", "notes"] {
+        let spec = json!({"engine": "postgresql", "replicas": 2, "storage": {"size": "1Gi"}});
+        let cluster = ours("HACluster", name, spec);
+        user(space).apply(&cluster).await?;
+        space
+            .until_ha_says(name, "Stalled", "True", "NameTaken")
+            .await?;
+        let cluster = format!("hacluster/{name}");
+        user(space).delete(&cluster).await?;
+        until_gone(space, &cluster).await?;
+    }
+    conflicts.unchanged(space).await
+}

@@ -163,6 +163,15 @@ fn a_claim_that_only_has_the_name_is_not_taken() {
     assert_eq!(world.pass().writes, vec![]);
     assert!(world.said(STALLED).2.contains("pgdata-shop-3"));
     assert_eq!(world.reason(STALLED), reason::NAME_TAKEN);
+    // Nor is it when the `postgresql` was deleted by somebody, and is to be made once more.
+    let mut world = World::serving(json!({}));
+    world.observed.postgresql = None;
+    world.observed.stateful_set = None;
+    world.observed.pods.clear();
+    world.observed.claims.pop();
+    world.observed.others = claim(2);
+    assert_eq!(world.pass().writes, vec![]);
+    assert!(world.said(STALLED).2.contains("pgdata-shop-2"));
 }
 
 /// Somebody has deleted the `postgresql` of a cluster that served.
