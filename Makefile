@@ -1,6 +1,7 @@
 # The tasks people repeat. CI calls these and nothing else.
 cluster := e2e/cluster/cluster
 nextest := e2e/nextest
+program := $(or $(CARGO_TARGET_DIR),target)/debug/minidbaas
 say := printf '\n== %s\n'
 
 help: ## list the targets
@@ -32,10 +33,10 @@ test-soak: cluster ## the long forms of stories: backups and restores twenty tim
 	@e2e/stories soak --no-capture -E 'test(figures) | test(/^idle::/)'
 
 generate: ## write the CRDs, the engine catalog and the page of all fields anew from the code
-	cargo build -p minidbaas
-	for crd in databaseinstances databasebackups databaserestores haclusters; do cargo run -q -p minidbaas -- crd $$crd >crds/$$crd.yaml || exit; done
-	cargo run -q -p minidbaas -- catalog >deploy/base/catalog.yaml
-	cargo run -q -p minidbaas -- reference >docs/reference.md
+	cargo build --workspace # of one package alone, dependencies would be built anew with other features
+	for crd in databaseinstances databasebackups databaserestores haclusters; do $(program) crd $$crd >crds/$$crd.yaml || exit; done
+	$(program) catalog >deploy/base/catalog.yaml
+	$(program) reference >docs/reference.md
 
 cluster: ## a real cluster on this machine with the operator of this tree, as the tests compile it (as root)
 	@$(cluster) up

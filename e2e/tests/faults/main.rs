@@ -1,6 +1,5 @@
-//! Stories that crash the node, take an operator away, or need it undisturbed: each has the cluster to itself.
+//! Stories that crash the node, take the operator away, or need it undisturbed: each has the cluster to itself.
 
-mod absent_zalando;
 mod backup_no_api;
 mod idle;
 mod leader;

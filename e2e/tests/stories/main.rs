@@ -1,5 +1,6 @@
 //! Stories on a real cluster with real engines, side by side: one file a story. `e2e/stories` runs them.
 
+mod absent_zalando;
 mod backup_cross_namespace;
 mod backup_damage;
 mod backup_deletion;

@@ -1,5 +1,6 @@
 //! Clusters while the Zalando operator is not there: not installed, or stopped in the middle of a creation, a change or
-//! a deletion. What the status says is true, and everything comes to an end.
+//! a deletion. What the status says is true, and everything comes to an end. No other story with clusters runs beside
+//! these (`.config/nextest.toml`).
 
 mod operator;
 
