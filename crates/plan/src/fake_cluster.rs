@@ -16,6 +16,7 @@ mod observe;
 mod operator;
 mod random;
 mod run;
+mod storage;
 mod stories;
 mod zalando;
 
