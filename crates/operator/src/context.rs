@@ -119,6 +119,18 @@ impl Context {
         }
     }
 
+    /// Objects of this namespace; of `None`, those of the watched namespaces.
+    pub fn of<K>(&self, namespace: Option<&str>) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => self.watched(),
+        }
+    }
+
     /// How many seconds our clock is ahead of the API server's; `None` before the first answer.
     pub fn clock_skew(&self) -> Option<i64> {
         self.clock.skew_seconds()

@@ -38,6 +38,10 @@ use crate::context::{Context, Scope};
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 
+/// What is logged unless RUST_LOG says otherwise. Of an answer that it does not understand the client would log the
+/// whole text, a Secret's, too.
+const LOGGED: &str = "info,kube_lease_manager=warn,kube_client::client=error";
+
 /// PostgreSQL, MySQL and MariaDB as a service inside a Kubernetes cluster.
 #[derive(Parser)]
 #[command(name = "minidbaas", version)]
@@ -257,8 +261,7 @@ async fn run(arguments: Run) -> Result<()> {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_lease_manager=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -105,7 +105,7 @@ pub async fn run<R: Reconciled>(
 /// Why a pass failed, and what the user reads if that lasts.
 struct Failure<S> {
     error: Error,
-    /// `None`: it was the status that could not be written.
+    /// `None`: the status could not be written, by no fault of its own.
     status: Option<S>,
     /// Whether the API server refused a write: nothing is gained by waiting for another try before it is told.
     is_refused: bool,
@@ -142,10 +142,15 @@ async fn once<R: Reconciled>(
         }
     }
     let reported = report::report(context, resource, &plan.status, &plan.events).await;
-    reported.map(|()| plan.requeue).map_err(|error| Failure {
-        error,
-        status: None,
-        is_refused: false,
+    reported.map(|()| plan.requeue).map_err(|error| {
+        // What the API server does not take of a status, it does take of what was known before.
+        let before =
+            || resource_before.failed(&resource_before.last_status(), &error.words(), &now);
+        Failure {
+            status: error.is_refusal().then(before),
+            is_refused: error.is_refusal(),
+            error,
+        }
     })
 }
 

@@ -28,6 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::build::volume_snapshot::volume_snapshot;
 use crate::catalog::Catalog;
 use crate::child::is_going;
+use crate::facts::seconds_since;
 use crate::reading::backup::is_finished;
 use crate::report::{Customs, report};
 use crate::step::Step;
@@ -94,6 +95,10 @@ pub enum SnapshotClasses {
 
 /// While something is under way whose end may come without an event.
 const SOON: Duration = Duration::from_secs(2);
+/// The same of a backup that has waited for its begin for more than this many seconds. What it waits for brings passes;
+/// thousands that look every other second would take the operator from all others.
+const WAITING: Duration = Duration::from_secs(10);
+const FRESH_SECONDS: i64 = 30;
 /// While something is missing that may be put right elsewhere.
 const LATER: Duration = Duration::from_secs(15);
 /// The last words of the Job's pod come within moments; after this many seconds a coarser measure has to do.
@@ -169,7 +174,14 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
                 .to_owned(),
             now,
         ),
-        _ => begin(cr, observed, now),
+        _ => {
+            let (mut step, status) = begin(cr, observed, now);
+            let is_old = seconds_since(status.started_at.as_ref(), now) > FRESH_SECONDS;
+            if is_old && observed.job.is_none() {
+                step.requeue = step.requeue.map(|pause| pause.max(WAITING));
+            }
+            (step, status)
+        }
     }
 }
 

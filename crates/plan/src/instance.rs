@@ -41,7 +41,7 @@ use crate::storage_class::StorageClass;
 use crate::{engine, facts};
 use status::Verdict;
 
-pub use backups::due_to_go;
+pub use backups::{MOST_AT_A_TIME, due_to_go};
 pub use imported_snapshot::is_orphan;
 pub use last_backup::name as last_backup_name;
 pub use status::failed;

@@ -10,6 +10,7 @@ use api::names::{
     LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, pod, quiesce_job,
     verification_instance,
 };
+use api::object_name::is_label;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, DatabaseRestore};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -23,11 +24,11 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use plan::Plan;
 use plan::backup::{self, Observed, Peers, SnapshotClasses, Waiting};
 use plan::failing::Ready;
-use plan::reading::backup::is_finished;
+use plan::reading::backup::{is_finished, readers};
 use plan::report::refused;
 
 use super::reader::{Reader, by_field, catalog, get_global, list_global};
-use crate::context::Context;
+use crate::context::{Context, Scope};
 use crate::error::Error;
 use crate::pass::Reconciled;
 use crate::pruned::pages;
@@ -271,22 +272,44 @@ async fn peers(
     })
 }
 
-/// The instances and the DatabaseRestores, of all namespaces, that have yet to read the backup, and may. Anybody may
-/// name it; no others are kept in memory.
+/// The instances and the DatabaseRestores that have yet to read the backup, and may.
 pub async fn users(
     context: &Context,
     cr: &DatabaseBackup,
 ) -> Result<(Vec<DatabaseInstance>, Vec<DatabaseRestore>), Error> {
     let (name, now) = (cr.name_any(), Time(Timestamp::now()));
-    let (instances, restores) = (context.watched(), context.watched());
-    futures::try_join!(
-        by_field(instances, "spec.restoreFrom.backup.name", &name, |copy| {
-            backup::copies_from(cr, copy, &now)
-        }),
-        by_field(restores, "spec.backup.name", &name, |restore| {
-            backup::restores_from(cr, restore, &now)
-        }),
-    )
+    let (mut copies, mut restores) = (Vec::new(), Vec::new());
+    for place in places(context, cr) {
+        let place = place.as_deref();
+        let (instances, others) = (context.of(place), context.of(place));
+        let (found, asked) = futures::try_join!(
+            by_field(instances, "spec.restoreFrom.backup.name", &name, |copy| {
+                backup::copies_from(cr, copy, &now)
+            }),
+            by_field(others, "spec.backup.name", &name, |restore| {
+                backup::restores_from(cr, restore, &now)
+            }),
+        )?;
+        copies.extend(found);
+        restores.extend(asked);
+    }
+    Ok((copies, restores))
+}
+
+/// So many namespaces are looked through one by one.
+const FEW: usize = 8;
+
+/// Where it is looked for those who may read the backup; `None`: in all namespaces. Anybody may name a backup, as often
+/// as they like: those who may not read it are not even listed, as far as that can be.
+fn places(context: &Context, cr: &DatabaseBackup) -> Vec<Option<String>> {
+    let few = readers(cr).filter(|few| few.len() <= FEW);
+    match (few, &context.scope) {
+        (Some(few), Scope::Cluster) => {
+            let named = few.into_iter().filter(|name| is_label(name));
+            named.map(Some).collect()
+        }
+        _ => vec![None],
+    }
 }
 
 /// Whether the verification of the backup has its turn.

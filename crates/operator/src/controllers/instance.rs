@@ -308,20 +308,29 @@ async fn others_backup(
     }
 }
 
-/// Those of the backups whose time is over that a restore uses.
+/// Those of the backups whose time is over that a restore uses, as far as a pass deletes any.
 async fn in_use(
     context: &Context,
     cr: &DatabaseInstance,
     claim: Option<&PersistentVolumeClaim>,
     backups: &[DatabaseBackup],
 ) -> Result<BTreeSet<String>, Error> {
-    let mut used = BTreeSet::new();
+    let (mut used, mut free) = (BTreeSet::new(), 0);
     let (skew, now) = (context.clock_skew(), Time(Timestamp::now()));
     let due = instance::due_to_go(cr, claim, backups, &used, skew, &now);
-    for backup in backups.iter().filter(|b| due.contains(&b.name_any())) {
+    for name in &due {
+        if free == instance::MOST_AT_A_TIME {
+            break;
+        }
+        let Some(backup) = backups.iter().find(|backup| backup.name_any() == *name) else {
+            continue;
+        };
         let (copies, restores) = users(context, backup).await?;
-        if !copies.is_empty() || !restores.is_empty() {
-            used.insert(backup.name_any());
+        match copies.is_empty() && restores.is_empty() {
+            true => free += 1,
+            false => {
+                used.insert(name.clone());
+            }
         }
     }
     Ok(used)

@@ -1,4 +1,4 @@
-//! Backups in a cluster that has no snapshots.
+//! Backups in a cluster that has no snapshots; who uses a backup.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use kube::core::DeserializeGuard;
 use serde_json::json;
 
 use super::server::{context, refusal};
+use crate::controllers::backup::users;
 use crate::pass;
 
 #[tokio::test]
@@ -40,4 +41,36 @@ async fn a_missing_kind_is_an_answer_and_no_failure() {
     let status = asked.iter().find(|asked| asked.what.ends_with("/status"));
     let conditions = &status.unwrap().status()["conditions"];
     assert_eq!(conditions[0]["reason"], "SnapshotApiMissing");
+}
+
+/// Whoever may not read a backup may name it a thousand times, and nobody waits for that.
+#[tokio::test]
+async fn who_uses_a_backup_is_looked_for_where_it_may_be_read() {
+    let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []});
+    for (allowed, places) in [
+        (vec![], &["namespaces/demo"][..]),
+        (vec!["other"], &["namespaces/demo", "namespaces/other"][..]),
+        (vec!["other", "*"], &["v1alpha1"][..]),
+    ] {
+        let list = list.clone();
+        let (context, asked) = context(move |_| (200, list.clone()));
+        let backup: DatabaseBackup = serde_json::from_value(json!({
+            "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
+            "metadata": {"name": "nightly", "namespace": "demo"},
+            "spec": {"instance": "shop", "allowedNamespaces": allowed},
+        }))
+        .unwrap();
+        users(&context, &backup).await.unwrap();
+        let asked = asked.lock().unwrap();
+        let ends = |kind: &str| {
+            let ends = places.iter().map(|place| format!("{place}/{kind}"));
+            ends.collect::<Vec<_>>()
+        };
+        let expected = [ends("databaseinstances"), ends("databaserestores")].concat();
+        assert_eq!(asked.len(), expected.len());
+        for end in expected {
+            let found = asked.iter().any(|asked| asked.what.ends_with(&end));
+            assert!(found, "{end} was not read");
+        }
+    }
 }

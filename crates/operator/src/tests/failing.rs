@@ -1,5 +1,7 @@
 //! Passes that fail again and again: what the user reads, when, how often, and that it goes away.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use api::DatabaseInstance;
@@ -218,4 +220,33 @@ async fn a_trouble_that_cannot_be_written_down_is_still_the_trouble_of_the_pass(
         );
     }
     assert_eq!(world.warnings(), Vec::<Value>::new());
+}
+
+/// A status that the schema does not take would never be told of: what was known before is written, and why.
+#[tokio::test]
+async fn a_status_that_is_refused_is_told_of_by_the_one_before() {
+    let refused = AtomicBool::new(false);
+    let (context, asked) = context(move |asked| {
+        let first = asked.what == STATUS && !refused.swap(true, Relaxed);
+        match first {
+            true => refusal(
+                422,
+                "Invalid",
+                "status.source.parameters: at most 16384 bytes in all",
+            ),
+            false => empty(asked),
+        }
+    });
+    let mut world = Played {
+        context,
+        asked,
+        trouble: Arc::default(),
+        resource: instance(),
+    };
+    world.pass().await.unwrap_err();
+    let told = world.condition("Stalled").unwrap();
+    assert_eq!(told["reason"], "ApplyFailed");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("status.source.parameters"), "{message}");
+    assert_eq!(world.warnings(), ["ApplyFailed"]);
 }

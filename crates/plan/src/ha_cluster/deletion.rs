@@ -30,6 +30,8 @@ use crate::{Invalid, Kind, Write};
 
 /// Looks again while others are at it.
 const SOON: Duration = Duration::from_secs(2);
+/// The same while a person is needed.
+const LATER: Duration = Duration::from_secs(15);
 /// The Zalando operator begins within a second; after so many, it is not waited for.
 const PATIENCE_SECONDS: i64 = 60;
 
@@ -87,10 +89,14 @@ pub fn plan(cr: &HACluster, observed: &Observed, now: &Time) -> Plan {
         false => Stage::over(Vec::new()),
     };
     let told = (stage.reason, stage.message.as_str());
+    let pause = match stage.tone {
+        Tone::Blocked => LATER,
+        _ => SOON,
+    };
     let (step, status) = status::deleting(cr, observed, told, stage.tone, now);
     let mut step = step
         .writing(stage.writes)
-        .again((!stage.over).then_some(SOON));
+        .again((!stage.over).then_some(pause));
     step.finalizers
         .extend((!stage.over).then_some(FINALIZER_HA_CLUSTER));
     let paused = |paused: &Invalid, _| {

@@ -28,7 +28,7 @@ use crate::step::{Standing, Step};
 use crate::{Invalid, Kind, Object, Write, still_going};
 use retention::{is_scheduled, over};
 
-pub use retention::due_to_go;
+pub use retention::{MOST_AT_A_TIME, due_to_go};
 
 /// What a pass does and says about backups.
 pub struct Backups {

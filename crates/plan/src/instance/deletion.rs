@@ -107,7 +107,7 @@ pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         && observed
             .claim
             .as_ref()
-            .is_some_and(|claim| !is_bound(claim))
+            .is_some_and(|claim| !may_bear_data(cr, claim))
     {
         // A volume that is still being made from another namespace's snapshot never gets any data: it goes too.
         step = step.writing(hand_over(cr, observed));

@@ -1,5 +1,7 @@
 //! Of a backup.
 
+use std::collections::BTreeSet;
+
 use api::DatabaseBackup;
 use api::backup::BackupPhase;
 use api::condition::{READY, Truth, VERIFIED, has};
@@ -31,6 +33,14 @@ pub fn is_good(cr: &DatabaseBackup) -> bool {
 /// Whether the backup can be restored, and was not found damaged when it was.
 pub fn is_sound(cr: &DatabaseBackup) -> bool {
     is_good(cr) && !has(cr.conditions(), VERIFIED, Truth::False)
+}
+
+/// The namespaces that the backup may be restored into; `None`: all.
+pub fn readers(cr: &DatabaseBackup) -> Option<BTreeSet<String>> {
+    let allowed = &cr.spec.allowed_namespaces;
+    let everywhere = allowed.iter().any(|allowed| allowed == "*");
+    let own = cr.metadata.namespace.iter();
+    (!everywhere).then(|| own.chain(allowed).cloned().collect())
 }
 
 /// Whether the backup may be restored into this namespace: its own, or one that spec.allowedNamespaces lists. Nothing

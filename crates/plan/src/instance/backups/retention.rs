@@ -20,7 +20,7 @@ use crate::{Kind, Write};
 const KEEP_LAST: u32 = 7;
 
 /// So many backups are deleted in one pass at most, the oldest first: a wrong turn is seen before all are gone.
-const MOST_AT_A_TIME: usize = 5;
+pub const MOST_AT_A_TIME: usize = 5;
 
 /// Whether a backup of an instance of this name is of this one's data: its own, or of its very volume, which a former
 /// instance may have left to it. Those of a former instance with other data are nobody's to delete here.
