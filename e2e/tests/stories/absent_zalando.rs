@@ -137,9 +137,12 @@ async fn stopped_during_creation(space: &Space) -> Result<()> {
     space
         .step("servers without database", without_database)
         .await?;
-    let cluster = space.ha_clusters().get(NAME).await?;
-    let said = cluster.condition("Ready").map(|c| c.message.clone());
-    ensure!(said.is_some_and(|said| said.contains("no client could log in yet")));
+    let why = || async {
+        let cluster = space.ha_clusters().get(NAME).await?;
+        let ready = cluster.condition("Ready");
+        Ok(ready.is_some_and(|ready| ready.message.contains("no client could log in yet")))
+    };
+    space.until("it is said that no client can", why).await?;
     zalando::start(&space.cluster).await?;
     space.step("created later", space.until_ha(NAME)).await?;
     let primary = Database::primary(space, NAME).await?;
