@@ -211,6 +211,19 @@ async fn objects_of_others_are_never_taken_over() -> Result<()> {
     .await
 }
 
+async fn only_data_is_left(space: &Space) -> Result<()> {
+    let only = || async {
+        let left: Vec<String> = space.objects().await?.into_keys().collect();
+        let data = [
+            "PersistentVolumeClaim/kept",
+            "Secret/kept",
+            "Secret/kept-admin",
+        ];
+        Ok(left == data)
+    };
+    space.until("only data is left", only).await
+}
+
 #[tokio::test]
 async fn a_retained_volume_is_not_started_as_something_else() -> Result<()> {
     story("story-refusals-retained", |space| async move {
@@ -221,17 +234,7 @@ async fn a_retained_volume_is_not_started_as_something_else() -> Result<()> {
         stopped(space, "kept").await?;
         let delete = ["delete", "dbinstance", "kept"];
         space.kubectl(&delete, "").await?;
-        space
-            .until("only data is left", || async {
-                let left: Vec<String> = space.objects().await?.into_keys().collect();
-                Ok(left
-                    == [
-                        "PersistentVolumeClaim/kept",
-                        "Secret/kept",
-                        "Secret/kept-admin",
-                    ])
-            })
-            .await?;
+        only_data_is_left(space).await?;
         let before = space.objects().await?;
         let cases: &[(&str, Value, &[&str])] = &[
             (
@@ -259,6 +262,8 @@ async fn a_retained_volume_is_not_started_as_something_else() -> Result<()> {
             space.kubectl(&delete, "").await?;
         }
         for (data, reason) in [("16", "MajorVersionChange"), ("17.999", "VersionDowngrade")] {
+            // The former server's StatefulSet is collected in its own time.
+            only_data_is_left(space).await?;
             annotate(space, data).await?;
             let before = space.objects().await?;
             let (_, exact) = versions(space, Engine::Postgresql).await?;
