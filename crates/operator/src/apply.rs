@@ -25,6 +25,11 @@ fn objects(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject>
     }
 }
 
+/// A resource version that no object ever has: etcd counts from 1, and that is the empty store's. What is applied with
+/// it is made if there is none, and is in conflict with whatever is there, also with what came a moment ago: that is
+/// somebody else's, and must not become ours by being written to.
+const OF_NOTHING: &str = "1";
+
 /// Server-side apply; only of fields that the API server knows.
 fn parameters(force: bool) -> PatchParams {
     PatchParams {
@@ -56,16 +61,16 @@ pub async fn apply<R: Reconciled>(
             let kind = object.kind.api().1;
             // The UID says that the object is the one that was observed, which is ours.
             let ours = object.value["metadata"]["uid"].is_string();
+            let mut value = object.value.clone();
+            if !ours {
+                value["metadata"]["resourceVersion"] = json!(OF_NOTHING);
+            }
             let patch = objects(context, namespace, object.kind);
             call(
                 "apply",
                 kind,
                 object.name(),
-                patch.patch(
-                    object.name(),
-                    &parameters(ours),
-                    &Patch::Apply(&object.value),
-                ),
+                patch.patch(object.name(), &parameters(ours), &Patch::Apply(&value)),
             )
             .await?;
             done(context, owner, "apply", kind, object.name());

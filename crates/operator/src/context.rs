@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::api::ApiResource;
 use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource};
 
 use crate::clock::ServerClock;
+use crate::controllers::reader::{Listed, State};
 use crate::error::Error;
 use crate::failures::Failures;
 use crate::metrics::Metrics;
@@ -119,6 +121,17 @@ impl Context {
         }
     }
 
+    /// The same, of a kind of which not all is read.
+    pub fn watched_states<K: Listed>(&self) -> Api<State<K>> {
+        let kind = ApiResource::erase::<K>(&());
+        match &self.scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), &kind),
+            Scope::Namespace(namespace) => {
+                Api::namespaced_with(self.client.clone(), namespace, &kind)
+            }
+        }
+    }
+
     /// Objects of this namespace; of `None`, those of the watched namespaces.
     pub fn of<K>(&self, namespace: Option<&str>) -> Api<K>
     where
@@ -149,24 +162,24 @@ impl Context {
     }
 
     /// Remembers that a status was written on top of this version of an object: whoever still sees it sees the past.
-    pub fn overtake(&self, uid: &str, version: String) {
+    pub fn overtake(&self, key: &str, version: String) {
         self.overtaken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .touch(uid)
+            .touch(key)
             .clone_from(&version);
     }
 
     /// Whether this is the version that a status was written on top of. Once a newer one is seen, there is nothing to
     /// remember.
-    pub fn is_overtaken(&self, uid: &str, version: &str) -> bool {
+    pub fn is_overtaken(&self, key: &str, version: &str) -> bool {
         let mut overtaken = self
             .overtaken
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let same = overtaken.get(uid).is_some_and(|old| old == version);
+        let same = overtaken.get(key).is_some_and(|old| old == version);
         if !same {
-            overtaken.forget(uid);
+            overtaken.forget(key);
         }
         same
     }

@@ -98,7 +98,7 @@ fn concerned_when<K, R, I, S>(
     concerns: impl Fn(&K) -> I + Send + 'static,
 ) -> impl Stream<Item = ObjectRef<R>> + Send + 'static
 where
-    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     R: kube::Resource<DynamicType = ()> + Send + 'static,
     I: IntoIterator<Item = ObjectRef<R>>,
     I::IntoIter: Send + 'static,

@@ -31,7 +31,8 @@ pub enum Error {
     },
     /// There are more objects than can be meant.
     #[error(
-        "list {kind} {what}: there are {count} or more, and hardly one of them was made for this resource"
+        "list {kind} {what}: there are {count} or more, of {bytes} bytes together, and hardly one of them was made for \
+            this resource"
     )]
     TooMany {
         /// Kind of the objects.
@@ -40,6 +41,8 @@ pub enum Error {
         what: String,
         /// How many were read.
         count: usize,
+        /// How large these are.
+        bytes: usize,
     },
     /// The resource that the pass was made for is gone, or another one has its name.
     #[error("{kind} {name} is not the one any more that this was for")]

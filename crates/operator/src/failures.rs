@@ -25,7 +25,7 @@ struct Row {
     told: Option<(Instant, i64)>,
 }
 
-/// The failures of all objects, by UID.
+/// The failures of all objects, by namespace and UID.
 pub struct Failures(Mutex<Recent<Row>>);
 
 impl Default for Failures {
@@ -36,9 +36,9 @@ impl Default for Failures {
 
 impl Failures {
     /// Remembers a failure of this object; whether it is one of so many that the user is to read of it.
-    pub fn count(&self, uid: &str, is_conflict: bool) -> bool {
+    pub fn count(&self, key: &str, is_conflict: bool) -> bool {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = rows.touch(uid);
+        let row = rows.touch(key);
         if is_conflict {
             row.conflicts = row.conflicts.saturating_add(1);
         } else {
@@ -48,10 +48,10 @@ impl Failures {
     }
 
     /// How long to pause after the last failure: 0.5 s, doubled by each failure in a row.
-    pub fn pause(&self, uid: &str) -> Duration {
+    pub fn pause(&self, key: &str) -> Duration {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = rows
-            .get(uid)
+            .get(key)
             .map_or(1, |row| row.failures.saturating_add(row.conflicts));
         Duration::from_millis(250)
             .saturating_mul(1 << count.min(10))
@@ -59,9 +59,9 @@ impl Failures {
     }
 
     /// Whether the user may be told now; of a new generation at once, else not again and again.
-    pub fn may_be_told(&self, uid: &str, generation: i64) -> bool {
+    pub fn may_be_told(&self, key: &str, generation: i64) -> bool {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = &mut rows.touch(uid).told;
+        let told = &mut rows.touch(key).told;
         let lately = told.is_some_and(|(at, of)| of == generation && at.elapsed() < TOLD_EVERY);
         if !lately {
             *told = Some((Instant::now(), generation));
@@ -70,9 +70,9 @@ impl Failures {
     }
 
     /// Forgets the failures of this object.
-    pub fn forget(&self, uid: &str) {
+    pub fn forget(&self, key: &str) {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.forget(uid);
+        rows.forget(key);
     }
 }
 
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn pauses_grow_with_each_failure_and_end_with_a_success() {
         let failures = Failures::default();
-        let pause = |uid: &str| {
-            failures.count(uid, false);
-            failures.pause(uid)
+        let pause = |key: &str| {
+            failures.count(key, false);
+            failures.pause(key)
         };
         let pauses: Vec<Duration> = (0..12).map(|_| pause("a")).collect();
         assert_eq!(pauses[0], Duration::from_millis(500));

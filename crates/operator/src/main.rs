@@ -1,5 +1,6 @@
 //! The operator of Mini DBaaS: `run` reconciles, `crd` and `catalog` print what `crds/` and `deploy/` hold.
 
+mod answers;
 mod apply;
 mod clock;
 mod context;
@@ -33,6 +34,7 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config, CustomResourceExt};
 use tracing_subscriber::EnvFilter;
 
+use crate::answers::Portions;
 use crate::clock::ServerClock;
 use crate::context::{Context, Scope};
 use crate::metrics::Metrics;
@@ -201,6 +203,7 @@ async fn run(arguments: Run) -> Result<()> {
     let clock = ServerClock::default();
     let client: Client = ClientBuilder::try_from(config.clone())?
         .with_layer(&clock)
+        .with_layer(&Portions::default())
         .build();
     let stop = stop_signal()?.shared();
     let stores = Arc::new(Stores::default());

@@ -10,9 +10,9 @@ use api::names::{
 };
 use api::{DatabaseInstance, object_name::is_label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
+use kube::{Api, Resource};
 use plan::{Kind, instance::is_orphan};
 
 use crate::apply::delete;
@@ -46,7 +46,8 @@ pub async fn sweep(context: &Context) -> Result<(), Error> {
     let parameters = ListParams::default().labels(&labels);
     let page = |asked: ListParams| async move { contents.list_metadata(&asked).await };
     let keep = |content: PartialObjectMeta<VolumeSnapshotContent>| Some(content.metadata);
-    for content in pages(&labels, parameters, Most::All, page, keep).await? {
+    let kind = VolumeSnapshotContent::kind(&());
+    for content in pages(kind, &labels, parameters, Most::All, page, keep).await? {
         let Some((namespace, instance)) = instance(context, &content).await? else {
             continue;
         };

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::recent::key;
 use crate::{apply, identity, report};
 
 /// Look again after this long even if no event came: none comes of a lost Secret, because Secrets are not watched.
@@ -75,9 +76,9 @@ pub async fn run<R: Reconciled>(
             return Ok(Action::await_change());
         }
     };
-    let uid = resource.uid().unwrap_or_default();
+    let key = key(resource.meta());
     let version = resource.resource_version().unwrap_or_default();
-    if context.is_overtaken(&uid, &version) {
+    if context.is_overtaken(&key, &version) {
         // A child's event was faster than our own status on its way back; from the old one the same would be written
         // again.
         return Ok(Action::requeue(OWN_WRITE));
@@ -89,11 +90,11 @@ pub async fn run<R: Reconciled>(
         .pass(&R::kind(&()), result.is_ok(), started.elapsed());
     match result {
         Ok(requeue) => {
-            context.failures.forget(&uid);
+            context.failures.forget(&key);
             Ok(Action::requeue(requeue.unwrap_or(USUAL)))
         }
         Err(failure) => {
-            let lasts = context.failures.count(&uid, failure.error.is_conflict());
+            let lasts = context.failures.count(&key, failure.error.is_conflict());
             if lasts || failure.is_refused {
                 tell(resource, &context, &failure).await;
             }
@@ -189,9 +190,11 @@ async fn tell<R: Reconciled>(resource: &R, context: &Context, failure: &Failure<
     let Some(status) = &failure.status else {
         return;
     };
-    let uid = resource.uid().unwrap_or_default();
     let generation = resource.meta().generation.unwrap_or_default();
-    if !context.failures.may_be_told(&uid, generation) {
+    if !context
+        .failures
+        .may_be_told(&key(resource.meta()), generation)
+    {
         return;
     }
     let events = failing::event(resource.status(), status);
@@ -206,14 +209,8 @@ pub fn after_error<R: Reconciled>(
     error: &Error,
     context: Arc<Context>,
 ) -> Action {
-    let (name, uid) = match &guard.0 {
-        Ok(resource) => (resource.name_any(), resource.uid()),
-        Err(invalid) => (
-            invalid.metadata.name.clone().unwrap_or_default(),
-            invalid.metadata.uid.clone(),
-        ),
-    };
-    let pause = context.failures.pause(&uid.unwrap_or_default());
+    let name = guard.name_any();
+    let pause = context.failures.pause(&key(guard.meta()));
     if error.is_conflict() {
         tracing::debug!(kind = %R::kind(&()), name, %error, "the world moved on; looking again");
     } else {

@@ -1,11 +1,24 @@
 //! What is remembered of objects between passes: bounded in number, because nobody says when an object is gone for
 //! good.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 /// Nothing that is still of use was touched longer ago: whoever waits for it comes by more often.
 const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The key of an object: its namespace, and what no other one has.
+pub fn key(object: &ObjectMeta) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{}/{}", text(&object.namespace), text(&object.uid))
+}
+
+fn namespace(key: &str) -> &str {
+    key.split('/').next().unwrap_or_default()
+}
 
 /// A value for each of the objects that were touched last.
 pub struct Recent<V> {
@@ -27,7 +40,9 @@ impl<V: Default> Recent<V> {
         self.entries.get(key).map(|(_, value)| value)
     }
 
-    /// The same, to be changed; the one that was not touched for the longest time makes room for a new one.
+    /// The same, to be changed. The one that was not touched for the longest time makes room for a new one, of those of
+    /// the namespace that has the most: who has many objects forgets one's own. A key begins with its namespace and a
+    /// slash.
     pub fn touch(&mut self, key: &str) -> &mut V {
         let now = Instant::now();
         if self.entries.len() >= self.most && !self.entries.contains_key(key) {
@@ -52,9 +67,15 @@ impl<V: Default> Recent<V> {
         if self.entries.len() < self.most {
             return;
         }
-        let oldest = self.entries.iter().min_by_key(|(_, (touched, _))| *touched);
-        if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-            self.entries.remove(&oldest);
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for key in self.entries.keys() {
+            *counts.entry(namespace(key)).or_default() += 1;
+        }
+        let many = |key: &str| counts.get(namespace(key)).copied().unwrap_or_default();
+        let entries = self.entries.iter();
+        let first = entries.max_by_key(|(key, (touched, _))| (many(key), Reverse(*touched)));
+        if let Some(first) = first.map(|(key, _)| key.clone()) {
+            self.entries.remove(&first);
         }
     }
 }
@@ -66,15 +87,27 @@ mod tests {
     #[test]
     fn the_oldest_makes_room() {
         let mut recent = Recent::new(3);
-        for (number, key) in ["a", "b", "c", "a", "d"].into_iter().enumerate() {
+        for (number, key) in ["n/a", "n/b", "n/c", "n/a", "n/d"].into_iter().enumerate() {
             *recent.touch(key) = number;
         }
-        assert_eq!(recent.get("b"), None);
+        assert_eq!(recent.get("n/b"), None);
         assert_eq!(
-            [recent.get("c"), recent.get("a"), recent.get("d")],
+            [recent.get("n/c"), recent.get("n/a"), recent.get("n/d")],
             [Some(&2), Some(&3), Some(&4)]
         );
         assert_eq!(recent.entries.len(), 3);
-        assert_eq!((recent.forget("a"), recent.get("a")), (Some(3), None));
+        assert_eq!((recent.forget("n/a"), recent.get("n/a")), (Some(3), None));
+    }
+
+    #[test]
+    fn who_has_many_makes_room_for_others() {
+        let mut recent = Recent::<usize>::new(10);
+        recent.touch("one/a");
+        for number in 0..100 {
+            recent.touch(&format!("many/{number}"));
+        }
+        recent.touch("two/a");
+        assert!(recent.get("one/a").is_some() && recent.get("two/a").is_some());
+        assert!(recent.get("many/99").is_some() && recent.get("many/0").is_none());
     }
 }

@@ -11,6 +11,7 @@ use crate::context::{Context, call};
 use crate::error::Error;
 use crate::identity;
 use crate::pass::Reconciled;
+use crate::recent::key;
 
 /// Most bytes of an Event's text that the API server takes, a little rounded.
 const NOTE: usize = 1000;
@@ -48,10 +49,10 @@ pub async fn report<R: Reconciled>(
         }
         other => other?,
     };
-    if let (Some(uid), Some(version)) = (resource.uid(), resource.resource_version())
+    if let Some(version) = resource.resource_version()
         && written.resource_version().as_ref() != Some(&version)
     {
-        context.overtake(&uid, version);
+        context.overtake(&key(resource.meta()), version);
     }
     context.metrics.write("patch", "status");
     resource.count(context, status);

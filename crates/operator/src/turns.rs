@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// So many namespaces are remembered; with more, all begin anew.
 const MOST: usize = 10_000;
+/// So many of a namespace are heard at a time: it has one turn at a time, and who asks in vain asks again.
+const MOST_OF_ONE: usize = 100;
 /// Who has its turn has this long to begin, and is taken for one that began meanwhile. After that it is no more than
 /// one that waits.
 const BEGINS: Duration = Duration::from_secs(30);
@@ -23,7 +25,8 @@ pub struct Turns {
 struct Taken {
     count: u64,
     last_of: HashMap<String, Turn>,
-    asked: HashMap<String, Instant>,
+    /// By namespace and UID.
+    asked: HashMap<String, HashMap<String, Instant>>,
 }
 
 #[derive(Debug)]
@@ -52,20 +55,28 @@ impl Turns {
     }
 
     /// The object with this UID asks for its turn.
-    pub fn ask(&self, uid: &str, now: Instant) {
+    pub fn ask(&self, namespace: &str, uid: &str, now: Instant) {
         let mut taken = self.taken();
+        let lately = |at: &Instant| now.duration_since(*at) < ASKS;
         if taken.asked.len() >= MOST {
-            taken.asked.retain(|_, at| now.duration_since(*at) < ASKS);
+            taken.asked.retain(|_, of| of.values().any(lately));
         }
-        if taken.asked.len() < MOST {
-            taken.asked.insert(uid.to_owned(), now);
+        if taken.asked.len() >= MOST && !taken.asked.contains_key(namespace) {
+            return;
+        }
+        let of = taken.asked.entry(namespace.to_owned()).or_default();
+        if of.len() >= MOST_OF_ONE {
+            of.retain(|_, at| lately(at));
+        }
+        if of.len() < MOST_OF_ONE || of.contains_key(uid) {
+            of.insert(uid.to_owned(), now);
         }
     }
 
     /// Whether it has asked lately.
-    pub fn asked(&self, uid: &str, now: Instant) -> bool {
+    pub fn asked(&self, namespace: &str, uid: &str, now: Instant) -> bool {
         let taken = self.taken();
-        let at = taken.asked.get(uid);
+        let at = taken.asked.get(namespace).and_then(|of| of.get(uid));
         at.is_some_and(|at| now.duration_since(*at) < ASKS)
     }
 
@@ -108,15 +119,29 @@ mod tests {
     #[test]
     fn who_does_not_ask_holds_nobody_up() {
         let (turns, now) = (Turns::default(), Instant::now());
-        turns.ask("u", now);
-        assert!(turns.asked("u", now + Duration::from_secs(59)) && !turns.asked("v", now));
-        assert!(!turns.asked("u", now + ASKS));
+        turns.ask("a", "u", now);
+        let later = now + Duration::from_secs(59);
+        assert!(turns.asked("a", "u", later) && !turns.asked("a", "v", now));
+        assert!(!turns.asked("a", "u", now + ASKS) && !turns.asked("b", "u", now));
         for number in 0..2 * MOST {
-            turns.ask(&number.to_string(), now);
+            turns.ask(&number.to_string(), "u", now);
         }
         assert!(turns.taken().asked.len() <= MOST);
-        turns.ask("w", now + ASKS);
-        assert!(turns.asked("w", now + ASKS));
+        turns.ask("w", "w", now + ASKS);
+        assert!(turns.asked("w", "w", now + ASKS));
+    }
+
+    #[test]
+    fn who_asks_for_many_leaves_room_for_others() {
+        let (turns, now) = (Turns::default(), Instant::now());
+        for number in 0..2 * MOST {
+            turns.ask("many", &number.to_string(), now);
+        }
+        turns.ask("one", "u", now);
+        assert!(turns.asked("one", "u", now));
+        assert_eq!(turns.taken().asked["many"].len(), MOST_OF_ONE);
+        turns.ask("many", "0", now + Duration::from_secs(30));
+        assert!(turns.asked("many", "0", now + ASKS));
     }
 
     /// Else a third would begin before it is seen that the first two did.

@@ -154,13 +154,13 @@ pub fn decide(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
         validate::surroundings(&subject, observed)?;
         backups.invalid.clone().map_or(Ok(()), Err)?;
         let credentials = credentials::plan(&subject, observed)?;
-        imported_snapshot::make(&subject, observed, origin.as_ref(), &mut copy)?;
+        imported_snapshot::make(&subject, observed, origin.as_ref(), &mut copy, now)?;
         let settings = settings::plan(&subject, observed)?;
         let hold = backups.hold.as_ref();
         let writes = children::plan(&subject, observed, &credentials, &settings, hold, now);
         Ok((subject, credentials, settings, writes))
     });
-    let imported = imported_snapshot::decide(cr, observed, decided.as_ref().err(), copy);
+    let imported = imported_snapshot::decide(cr, observed, decided.as_ref().err(), copy, now);
     let besides = |(step, mut status): Verdict| {
         backups::tell(observed, &backups, &mut status);
         let mut step = step.and(backups::step(&backups, now)).and(imported.step());

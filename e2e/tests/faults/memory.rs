@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use api::reported::Reported;
 use api::{DatabaseInstance, DatabaseRestore};
 use e2e::Space;
 use e2e::space::story;
@@ -76,7 +77,92 @@ async fn largest_objects_cost_little(space: &Space) -> Result<()> {
         after < before + ROOM_KIB,
         "the operator's memory was {before} KiB and is {after} KiB"
     );
+    heavy_objects_cost_nothing(space).await
+}
+
+/// So many objects are heavy by what the API server keeps of their writers.
+const HEAVY_OBJECTS: u64 = 40;
+
+/// Objects that are large only for what the API server keeps of who wrote them cost nothing either: neither as they
+/// come, nor when an operator that has just begun lists all of them.
+async fn heavy_objects_cost_nothing(space: &Space) -> Result<()> {
+    let before = memory(space).await?;
+    let instances = dynamic::<DatabaseInstance>(space);
+    let name = |number: u64| format!("heavy-{number}");
+    for number in 0..HEAVY_OBJECTS {
+        let object = typed(json!({
+            "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseInstance",
+            "metadata": {"name": name(number), "managedFields": writers()},
+            "spec": {"engine": "postgresql", "storage": {"size": "1Gi"}, "parameters": {"unknown": "1"}},
+        }))?;
+        let made = instances.create(&PostParams::default(), &object).await?;
+        let kept = made.metadata.managed_fields.unwrap_or_default().len();
+        ensure!(kept > WRITERS, "of {WRITERS} writers {kept} are kept");
+    }
+    for number in 0..HEAVY_OBJECTS {
+        let why = "InvalidParameter";
+        space
+            .until_condition(&name(number), "Stalled", "True", why)
+            .await?;
+    }
+    let after = memory(space).await?;
+    let former = operator_pod(space).await?;
+    let pods = ["-n", "minidbaas-system", "delete", "pods", "-l"];
+    let ours = ["app.kubernetes.io/name=minidbaas", "--wait=false"];
+    space
+        .cluster
+        .kubectl(&[pods.as_slice(), &ours].concat(), "")
+        .await?;
+    space
+        .until("another operator has begun", || async {
+            Ok(operator_pod(space).await? != former)
+        })
+        .await?;
+    space.cluster.operator_at_work().await?;
+    let word = json!({"spec": {"parameters": {"unheard": "1"}}}).to_string();
+    let last = name(HEAVY_OBJECTS - 1);
+    let patch = [
+        "patch",
+        "dbinstance",
+        &last,
+        "--type=merge",
+        "--patch",
+        &word,
+    ];
+    space.kubectl(&patch, "").await?;
+    space
+        .until("the last of them is looked at again", || async {
+            let seen = space.instances().get(&last).await?;
+            Ok(seen
+                .condition("Stalled")
+                .is_some_and(|stalled| stalled.observed_generation == Some(2)))
+        })
+        .await?;
+    let again = memory(space).await?;
+    eprintln!(
+        "memory: the operator's memory: {before} KiB, with {HEAVY_OBJECTS} heavy instances: {after} KiB, begun with \
+        them: {again} KiB"
+    );
+    ensure!(
+        after < before + ROOM_KIB && again < before + ROOM_KIB,
+        "the operator's memory was {before} KiB and is {after} KiB, and {again} KiB in one that has begun with them"
+    );
     Ok(())
+}
+
+/// So many writers each own so many fields: together somewhat more than a megabyte.
+const WRITERS: usize = 100;
+const FIELDS: usize = 600;
+
+/// Who wrote an object, as the API server keeps it, and takes it from whoever writes the object.
+fn writers() -> Value {
+    let fields = (0..FIELDS).map(|number| (format!("f:field-{number:03}"), json!({})));
+    let fields = json!({"f:spec": {"f:parameters": Value::Object(fields.collect())}});
+    let writer = |number: usize| {
+        json!({"manager": format!("writer-{number}"), "operation": "Apply", "fieldsType": "FieldsV1",
+            "apiVersion": "minidbaas.dev/v1alpha1", "time": "2026-07-14T09:00:00Z", "fieldsV1": fields})
+    };
+    (0..WRITERS).map(writer).collect()
 }
 
 /// A specification of some 50 KiB, nearly as large as the API server takes it, which begins nothing.

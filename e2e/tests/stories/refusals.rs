@@ -257,3 +257,49 @@ async fn the_api_server_refuses_changes_that_would_lose_data() -> Result<()> {
     })
     .await
 }
+
+/// What the operator relies upon when it applies what it has not seen: with the resource version that no object has, an
+/// object is made where there is none, and never merged into one that came a moment ago.
+#[tokio::test]
+async fn what_is_applied_as_new_is_not_merged_into_what_is_there() -> Result<()> {
+    story("story-refusals-new", |space| async move {
+        let pods = json!({"matchLabels": {"a": "b"}});
+        let template = json!({"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "registry.invalid/none"}]}});
+        let kinds = [
+            ("ConfigMap", "v1", json!({"data": {"a": "b"}})),
+            ("Service", "v1", json!({"spec": {"ports": [{"port": 80}]}})),
+            (
+                "NetworkPolicy",
+                "networking.k8s.io/v1",
+                json!({"spec": {"podSelector": pods}}),
+            ),
+            (
+                "StatefulSet",
+                "apps/v1",
+                json!({"spec": {"replicas": 0, "serviceName": "new", "selector": pods, "template": template}}),
+            ),
+        ];
+        for (kind, version, mut object) in kinds {
+            object["apiVersion"] = json!(version);
+            object["kind"] = json!(kind);
+            object["metadata"] = json!({"name": "new", "resourceVersion": "1"});
+            let apply = |manager: &'static str| {
+                ["apply", "--server-side", "--field-manager", manager, "-f", "-"]
+            };
+            space
+                .kubectl(&apply("theirs"), &object.to_string())
+                .await?;
+            object["metadata"]["labels"] = json!({"only": "ours"});
+            let said = space
+                .refused(&apply("ours"), &object.to_string())
+                .await?;
+            says(&said, &["the object has been modified"])?;
+            let found = space.get(&format!("{kind}/new")).await?;
+            let labels = found.map(|found| found["metadata"]["labels"].clone());
+            ensure!(labels == Some(Value::Null), "{kind}: {labels:?}");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -108,6 +108,8 @@ impl World<'_> {
         table.run("../ in names", paths).await?;
         table.run("large keys", admission::large_keys(home)).await?;
         table.run("priority", admission::priority(home)).await?;
+        let by_hand = admission::verification(home);
+        table.run("verification by hand", by_hand).await?;
         let definitions = admission::definitions(home);
         table.run("definitions", definitions).await?;
         admission::no_objects(home).await?;

@@ -19,6 +19,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::api::ApiResource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use plan::Plan;
@@ -27,7 +28,7 @@ use plan::failing::Ready;
 use plan::reading::backup::{is_finished, readers};
 use plan::report::refused;
 
-use super::reader::{Reader, by_field, catalog, get_global, list_global};
+use super::reader::{Listed, Reader, by_field, catalog, get_global, list_global};
 use crate::context::{Context, Scope};
 use crate::error::Error;
 use crate::pass::Reconciled;
@@ -62,10 +63,12 @@ pub async fn run(
     let controller = controller
         .reconcile_on(snapshots)
         // These pods are gone right after their last words, so they are heard here.
-        .watches(
-            context.watched::<Pod>(),
+        .watches_with(
+            context.watched_states::<Pod>(),
+            ApiResource::erase::<Pod>(&()),
             ours(COMPONENT_QUIESCE),
             move |pod| {
+                let pod = Pod::of(pod);
                 let name = pod.annotations().get(ANNOTATION_BACKUP_NAME)?;
                 let of = ObjectRef::<Guarded>::new(name).within(pod.metadata.namespace.as_deref()?);
                 if let Some(job) = of_quiesce.get(&of).and_then(|backup| holds(&backup)) {
@@ -319,7 +322,8 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
     }
     let (known, now) = (context.stores.backups(), Instant::now());
     let own = backup.uid().unwrap_or_default();
-    context.turns.ask(&own, now);
+    let namespace = backup.namespace().unwrap_or_default();
+    context.turns.ask(&namespace, &own, now);
     let time = Time(Timestamp::now());
     let waiting = known.iter().filter_map(|guard| {
         let other = guard.0.as_ref().ok()?;
@@ -338,7 +342,7 @@ fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
             .and_then(|guard| guard.0.as_ref().ok())
             .filter(|instance| backup::is_verified_by(other, instance));
         let began = context.turns.has(&namespace, &uid, now) || verification.is_some();
-        if !began && !context.turns.asked(&uid, now) {
+        if !began && !context.turns.asked(&namespace, &uid, now) {
             return None;
         }
         Some(Waiting {

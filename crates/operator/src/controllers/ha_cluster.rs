@@ -15,7 +15,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -27,7 +27,7 @@ use plan::storage_class::StorageClass;
 use tokio::sync::watch;
 
 use super::fresh::fresh;
-use super::reader::{Reader, catalog, class, get_global};
+use super::reader::{Listed, Reader, catalog, class, get_global};
 use super::zalando::{in_the_way, left, records, served, settings, unmarked_claims};
 use crate::context::Context;
 use crate::error::Error;
@@ -53,40 +53,32 @@ pub async fn run(
         while_there(defined, move || {
             let objects = context.watched::<PartialObjectMeta<Postgresql>>();
             super::concerned(objects, config.clone(), |object| {
-                by(LABEL_HA_CLUSTER, object.clone())
+                by(LABEL_HA_CLUSTER, &object.metadata)
             })
         })
     };
     // Patroni writes how far it is into its pods' annotations every few seconds; of that a pass has nothing to learn.
     let pods = super::concerned_when(
-        context.watched::<Pod>(),
+        context.watched_states::<Pod>(),
         of_zalando(),
-        ha_cluster::signs,
-        |pod| {
-            by(
-                LABEL_CLUSTER,
-                PartialObjectMeta::<Pod> {
-                    metadata: pod.metadata.clone(),
-                    ..Default::default()
-                },
-            )
-        },
+        |pod| ha_cluster::signs(&Pod::of(pod.clone())),
+        |pod| by(LABEL_CLUSTER, &pod.metadata),
     );
     let controller = controller
         .watches(
             context.watched::<PartialObjectMeta<StatefulSet>>(),
             of_zalando(),
-            |set| by(LABEL_CLUSTER, set),
+            |set| by(LABEL_CLUSTER, &set.metadata),
         )
         .watches(
             context.watched::<PartialObjectMeta<PersistentVolumeClaim>>(),
             of_zalando(),
-            |claim| by(LABEL_CLUSTER, claim),
+            |claim| by(LABEL_CLUSTER, &claim.metadata),
         )
         .watches(
             context.watched::<PartialObjectMeta<Job>>(),
             ours(&logins),
-            |job| by(LABEL_HA_CLUSTER, job),
+            |job| by(LABEL_HA_CLUSTER, &job.metadata),
         )
         .reconcile_on(pods)
         .reconcile_on(postgresqls)
@@ -96,9 +88,9 @@ pub async fn run(
 }
 
 /// The cluster that an object belongs to, by this label.
-fn by<K>(label: &str, object: PartialObjectMeta<K>) -> Option<ObjectRef<Guarded>> {
-    let name = object.metadata.labels.as_ref()?.get(label)?;
-    Some(ObjectRef::new(name).within(object.metadata.namespace.as_deref()?))
+fn by(label: &str, object: &ObjectMeta) -> Option<ObjectRef<Guarded>> {
+    let name = object.labels.as_ref()?.get(label)?;
+    Some(ObjectRef::new(name).within(object.namespace.as_deref()?))
 }
 
 /// Whether the Zalando operator's resource is defined, and one item whenever that or its definition changes.

@@ -1,23 +1,31 @@
 //! Live reads, as every controller needs them; nothing is read from a cache.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+
 use api::DatabaseBackup;
 use api::names::{ANNOTATION_ACCESS_MODE, CATALOG};
 use api::object_name::{is_label, is_subdomain};
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus, Pod, PodStatus,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::api::{Api, ListParams, ObjectList};
+use kube::api::{Api, ApiResource, ListParams, NotUsed, Object, ObjectList};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Resource, ResourceExt};
 use plan::catalog::Catalog;
 use plan::storage_class::{StorageClass as Class, access_mode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::{Context, call};
 use crate::error::Error;
 use crate::pass::Reconciled;
-use crate::pruned::{PAGE, prune};
+use crate::pruned::{PAGE, PAGE_OF_OURS, prune};
 
 /// Live reads in one namespace.
 pub struct Reader<'a> {
@@ -33,7 +41,7 @@ impl Reader<'_> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
-            + std::fmt::Debug
+            + Debug
             + DeserializeOwned,
     {
         // A name becomes a part of the URL: one that no object can have would ask for something else, or for nothing
@@ -50,7 +58,7 @@ impl Reader<'_> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
-            + std::fmt::Debug
+            + Debug
             + DeserializeOwned,
     {
         if !is_subdomain(name) || !is_label(self.namespace) {
@@ -62,21 +70,14 @@ impl Reader<'_> {
     }
 
     /// The objects with these labels. Anybody may label what is one's own, so there is an end to how many are read.
-    pub async fn list<K>(&self, labels: &str) -> Result<Vec<K>, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let objects: &Api<K> = &Api::namespaced(self.context.client.clone(), self.namespace);
+    pub async fn list<K: Listed>(&self, labels: &str) -> Result<Vec<K>, Error> {
+        let client = self.context.client.clone();
+        let kind = ApiResource::erase::<K>(&());
+        let objects: &Api<State<K>> = &Api::namespaced_with(client, self.namespace, &kind);
         let page = |asked: ListParams| async move { objects.list(&asked).await };
         let parameters = ListParams::default().labels(labels);
-        let keep = |mut object: K| {
-            object.meta_mut().managed_fields = None;
-            Some(object)
-        };
-        pages(labels, parameters, Most::Kept(MOST), page, keep).await
+        let keep = |state: State<K>| Some(K::of(state));
+        pages(K::kind(&()), labels, parameters, Most::Kept, page, keep).await
     }
 
     /// The metadata of the objects with these labels.
@@ -84,14 +85,14 @@ impl Reader<'_> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
-            + std::fmt::Debug
+            + Debug
             + DeserializeOwned,
     {
         let objects: &Api<K> = &Api::namespaced(self.context.client.clone(), self.namespace);
         let page = |asked: ListParams| async move { objects.list_metadata(&asked).await };
         let parameters = ListParams::default().labels(labels);
         let keep = |object: PartialObjectMeta<K>| Some(object.metadata);
-        pages(labels, parameters, Most::Kept(MOST), page, keep).await
+        pages(K::kind(&()), labels, parameters, Most::Kept, page, keep).await
     }
 
     /// The backups of an instance. One that does not parse is left out: it is told of by its own pass.
@@ -125,13 +126,71 @@ impl Reader<'_> {
             newest = std::mem::take(&mut newest).max(Some((time, event.message?)));
             None::<()>
         };
-        pages("warnings", parameters, Most::Pages(10), page, keep).await?;
+        let (kind, most) = (Event::kind(&()), Most::Pages(40));
+        pages(kind, "warnings", parameters, most, page, keep).await?;
         Ok(newest.map(|(_, message)| message))
     }
 }
 
-/// So many objects of others belong to no resource of ours: a name that is taken by labels alone must not cost memory.
-const MOST: usize = 500;
+/// A kind of which several objects are read at once: only what rules read of them, for the rest may be as large as a
+/// request.
+pub trait Listed: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize {
+    /// Its spec, or that it is not read.
+    type Spec: Clone + Debug + DeserializeOwned;
+    /// Its status.
+    type Status: Clone + Debug + Default + DeserializeOwned;
+    /// The object, without what was not read.
+    fn of(state: State<Self>) -> Self;
+}
+
+/// What is read of such an object.
+pub type State<K> = Object<<K as Listed>::Spec, <K as Listed>::Status>;
+
+impl Listed for Job {
+    type Spec = NotUsed;
+    type Status = JobStatus;
+    fn of(state: State<Job>) -> Job {
+        Job {
+            metadata: state.metadata,
+            spec: None,
+            status: state.status,
+        }
+    }
+}
+
+impl Listed for Pod {
+    type Spec = NotUsed;
+    type Status = PodStatus;
+    fn of(state: State<Pod>) -> Pod {
+        Pod {
+            metadata: state.metadata,
+            spec: None,
+            status: state.status,
+        }
+    }
+}
+
+impl Listed for PersistentVolumeClaim {
+    type Spec = PersistentVolumeClaimSpec;
+    type Status = PersistentVolumeClaimStatus;
+    fn of(state: State<PersistentVolumeClaim>) -> PersistentVolumeClaim {
+        PersistentVolumeClaim {
+            metadata: state.metadata,
+            spec: Some(state.spec),
+            status: state.status,
+        }
+    }
+}
+
+/// So many objects of others belong to no resource of ours, and such large ones neither, in bytes: a name that is taken
+/// by labels alone must not cost memory.
+const MOST: usize = 100;
+const MOST_BYTES: usize = 512 << 10;
+
+/// How large a value is as JSON, in bytes.
+fn size(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |text| text.len())
+}
 
 /// Those of ours whose field has this value and that are `wanted`, as lean as in a store. One that does not parse is
 /// left out.
@@ -148,23 +207,24 @@ pub async fn by_field<K: Reconciled>(
         prune(&mut guard);
         guard.0.ok().filter(&wanted)
     };
-    pages(value, parameters, Most::All, page, keep).await
+    pages(K::kind(&()), value, parameters, Most::All, page, keep).await
 }
 
 /// How much of a list is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Most {
-    /// All of it.
+    /// All of it: our own resources, or what nobody else can make.
     All,
-    /// So many objects are kept; more are an error.
-    Kept(usize),
+    /// So many are kept as can belong to one resource; more are an error.
+    Kept,
     /// So many pages; the rest is left.
     Pages(usize),
 }
 
 /// What is to be kept of the objects of a list, which is read by small pages: each object may be as large as the API
 /// server takes it.
-pub async fn pages<K, T, F>(
+pub async fn pages<K: Clone, T: Serialize, F>(
+    kind: Cow<'static, str>,
     what: &str,
     mut parameters: ListParams,
     most: Most,
@@ -172,22 +232,30 @@ pub async fn pages<K, T, F>(
     mut keep: impl FnMut(K) -> Option<T>,
 ) -> Result<Vec<T>, Error>
 where
-    K: Resource<DynamicType = ()> + Clone,
     F: Future<Output = kube::Result<ObjectList<K>>>,
 {
-    let (mut kept, mut pages_read) = (Vec::new(), 0);
-    parameters = parameters.limit(PAGE);
+    let (mut kept, mut pages_read, mut bytes) = (Vec::new(), 0, 0);
+    parameters = parameters.limit(match most {
+        Most::All => PAGE_OF_OURS,
+        Most::Kept | Most::Pages(_) => PAGE,
+    });
     loop {
-        let read = call("list", K::kind(&()), what, page(parameters.clone())).await?;
-        kept.extend(read.items.into_iter().filter_map(&mut keep));
-        pages_read += 1;
-        if matches!(most, Most::Kept(most) if kept.len() > most) {
-            return Err(Error::TooMany {
-                kind: K::kind(&()),
-                what: what.to_owned(),
-                count: kept.len(),
-            });
+        let read = call("list", kind.clone(), what, page(parameters.clone())).await?;
+        for found in read.items.into_iter().filter_map(&mut keep) {
+            if matches!(most, Most::Kept) {
+                bytes += size(&found);
+            }
+            kept.push(found);
+            if matches!(most, Most::Kept) && (kept.len() > MOST || bytes > MOST_BYTES) {
+                return Err(Error::TooMany {
+                    kind,
+                    what: what.to_owned(),
+                    count: kept.len(),
+                    bytes,
+                });
+            }
         }
+        pages_read += 1;
         match read.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(_) if matches!(most, Most::Pages(most) if pages_read >= most) => return Ok(kept),
             Some(token) => parameters = parameters.continue_token(&token),
@@ -200,10 +268,7 @@ where
 /// that name.
 pub async fn get_global<K>(context: &Context, name: &str) -> Result<Option<K>, Error>
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
 {
     if !is_subdomain(name) {
         return Ok(None);
@@ -226,10 +291,7 @@ fn found<K>(answer: Result<K, Error>) -> Result<Option<K>, Error> {
 /// Objects that belong to no namespace; `None` if the cluster does not have their kind.
 pub async fn list_global<K>(context: &Context) -> Result<Option<Vec<K>>, Error>
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let objects: Api<K> = Api::all(context.client.clone());
     match call(

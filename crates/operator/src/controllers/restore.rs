@@ -111,11 +111,11 @@ impl Reconciled for DatabaseRestore {
 async fn retained(reader: &Reader<'_>, name: &str) -> Result<Option<(Kind, ObjectMeta)>, Error> {
     let admin = admin_secret(name);
     let (claim, binding, admin) = futures::try_join!(
-        reader.get::<PartialObjectMeta<PersistentVolumeClaim>>(name),
-        reader.get::<PartialObjectMeta<Secret>>(name),
-        reader.get::<PartialObjectMeta<Secret>>(&admin),
+        reader.metadata::<PersistentVolumeClaim>(name),
+        reader.metadata::<Secret>(name),
+        reader.metadata::<Secret>(&admin),
     )?;
-    let claim = claim.map(|claim| (Kind::PersistentVolumeClaim, claim.metadata));
+    let claim = claim.map(|claim| (Kind::PersistentVolumeClaim, claim));
     let secret = binding.or(admin);
-    Ok(claim.or(secret.map(|secret| (Kind::Secret, secret.metadata))))
+    Ok(claim.or(secret.map(|secret| (Kind::Secret, secret))))
 }

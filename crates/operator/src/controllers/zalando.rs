@@ -81,8 +81,8 @@ where
         + Debug
         + DeserializeOwned,
 {
-    let found = reader.get::<PartialObjectMeta<K>>(name).await?;
-    Ok(found.map(|found| found.metadata.annotations.unwrap_or_default()))
+    let found = reader.metadata::<K>(name).await?;
+    Ok(found.map(|found| found.annotations.unwrap_or_default()))
 }
 
 /// Patroni keeps its records in Endpoints or in ConfigMaps, as the Zalando operator is set
@@ -201,15 +201,13 @@ pub async fn left(reader: &Reader<'_>, name: &str) -> Result<Found, Error> {
         metadata::<ConfigMap>(reader, Kind::ConfigMap, &records),
         metadata::<PodDisruptionBudget>(reader, Kind::PodDisruptionBudget, &budgets),
         metadata::<Secret>(reader, Kind::Secret, &secrets),
-        reader.list::<PartialObjectMeta<EndpointSlice>>(&of_cluster),
-        reader.list::<PartialObjectMeta<ControllerRevision>>(&of_cluster),
+        reader.list_metadata::<EndpointSlice>(&of_cluster),
+        reader.list_metadata::<ControllerRevision>(&of_cluster),
     )?;
-    let slices = slices
-        .into_iter()
-        .map(|slice| (Kind::EndpointSlice, slice.metadata));
+    let slices = slices.into_iter().map(|slice| (Kind::EndpointSlice, slice));
     let revisions = revisions
         .into_iter()
-        .map(|revision| (Kind::ControllerRevision, revision.metadata));
+        .map(|revision| (Kind::ControllerRevision, revision));
     let orphans: Found = slices.chain(revisions).collect();
     let all = [services, endpoints, maps, budgets, secrets, orphans].concat();
     Ok(all

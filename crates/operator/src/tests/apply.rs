@@ -16,7 +16,7 @@ fn config_map(uid: Option<&str>) -> Object {
 }
 
 #[tokio::test]
-async fn an_object_that_was_not_seen_is_applied_without_force() {
+async fn an_object_that_was_not_seen_is_applied_only_where_there_is_none() {
     let (context, asked) = context(|asked| (201, asked.body.clone()));
     apply(
         &context,
@@ -34,6 +34,7 @@ async fn an_object_that_was_not_seen_is_applied_without_force() {
     assert!(!asked[0].query.contains("force=true"), "{}", asked[0].query);
     assert!(asked[0].query.contains("fieldManager=minidbaas"));
     assert!(asked[0].query.contains("fieldValidation=Strict"));
+    assert_eq!(asked[0].body["metadata"]["resourceVersion"], "1");
 }
 
 #[tokio::test]
@@ -50,6 +51,7 @@ async fn an_object_that_was_seen_is_applied_with_force_to_that_very_one() {
     let asked = asked.lock().unwrap().clone();
     assert!(asked[0].query.contains("force=true"), "{}", asked[0].query);
     assert_eq!(asked[0].body["metadata"]["uid"], "seen");
+    assert_eq!(asked[0].body["metadata"].get("resourceVersion"), None);
 }
 
 #[tokio::test]

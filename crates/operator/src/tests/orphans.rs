@@ -1,5 +1,6 @@
 //! Contents without an instance, and lists that are read by pages.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::server::{Asked, context, refusal};
@@ -67,47 +68,48 @@ async fn contents_go_whose_instance_is_gone() {
 
 #[tokio::test]
 async fn lists_are_read_by_pages_and_have_an_end() {
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p",
-        "managedFields": [{"manager": "m"}]}});
     let (context, asked) = context(move |asked| {
-        let next = if asked.query.contains("labelSelector=endless") {
-            "more"
+        let has = |what: &str| asked.query.contains(what);
+        let words = if has("large") {
+            "x".repeat(100_000)
         } else {
-            ""
+            "x".to_owned()
         };
-        let first = !asked.query.contains("continue=");
-        let next = if first { "more" } else { next };
-        list(&vec![pod.clone(); 20], next)
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"containers": [], "hostname": "p"}, "status": {"message": words}});
+        let ends = has("labelSelector=two") && has("continue=");
+        list(&vec![pod; 5], if ends { "" } else { "more" })
     });
     let reader = Reader {
         context: &context,
         namespace: "demo",
     };
-    let read = reader
-        .list::<k8s_openapi::api::core::v1::Pod>("two")
-        .await
-        .unwrap();
-    assert_eq!(read.len(), 40);
-    assert!(read.iter().all(|pod| pod.metadata.managed_fields.is_none()));
+    let read = reader.list::<Pod>("two").await.unwrap();
+    assert_eq!(read.len(), 10);
+    let is_read = |pod: &Pod| pod.spec.is_none() && pod.status.is_some();
+    assert!(read.iter().all(is_read));
     assert!(
         asked
             .lock()
             .unwrap()
             .iter()
-            .all(|asked| asked.query.contains("limit=20"))
+            .all(|asked| asked.query.contains("limit=5"))
     );
-    let endless = reader
-        .list::<k8s_openapi::api::core::v1::Pod>("endless")
-        .await;
-    let words = endless.unwrap_err().words();
-    assert!(
-        words.starts_with("list Pod endless: there are 520 or more"),
-        "{words}"
-    );
+    for (labels, expected) in [
+        ("endless", "there are 101 or more"),
+        ("large", "there are 6 or more, of 60"),
+    ] {
+        let endless = reader.list::<Pod>(labels).await;
+        let words = endless.unwrap_err().words();
+        assert!(
+            words.starts_with(&format!("list Pod {labels}: {expected}")),
+            "{words}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn of_endless_events_ten_pages_are_read() {
+async fn of_endless_events_two_hundred_are_read() {
     let event = |minute: i64, message: &str| {
         json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": message}, "involvedObject": {},
             "message": message, "lastTimestamp": format!("2026-07-14T09:{minute:02}:00Z")})
@@ -122,5 +124,5 @@ async fn of_endless_events_ten_pages_are_read() {
     };
     let said = reader.warning(Some("uid".to_owned())).await.unwrap();
     assert_eq!(said.as_deref(), Some("newest"));
-    assert_eq!(asked.lock().unwrap().len(), 10);
+    assert_eq!(asked.lock().unwrap().len(), 40);
 }

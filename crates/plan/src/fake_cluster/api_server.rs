@@ -257,9 +257,8 @@ impl Cluster {
         let key = Self::key_of(kind, namespace, wanted);
         let uid = &wanted["metadata"]["uid"];
         let stored = match self.observed(&key, uid) {
-            Ok(stored) if uid.is_null() && !crate::difference::in_force(wanted, &stored.value) => {
-                return Err(Refusal::Conflict);
-            }
+            // What was not seen is applied where there is none.
+            Ok(_) if uid.is_null() => return Err(Refusal::Conflict),
             Ok(stored) => stored,
             Err(Refusal::NotFound) if uid.is_null() => {
                 self.create(kind, namespace, wanted.clone())?;

@@ -15,7 +15,8 @@ use api::names::{
 use api::reported::Reported;
 use api::restore::BackupReference;
 use api::{DatabaseBackup, DatabaseInstance, DatabaseRestore, HACluster};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -80,6 +81,19 @@ impl Reads<'_> {
             .take_while(|(key, _)| key.0 == kind && (namespace.is_empty() || *key.1 == *namespace));
         let all = all.filter(|(key, stored)| test(key, &stored.value));
         all.map(|(_, stored)| stored.typed()).collect()
+    }
+
+    /// Of several Jobs and pods no spec is read.
+    fn jobs(&self, namespace: &str, test: impl Fn(&Key, &Value) -> bool) -> Vec<Job> {
+        let mut jobs: Vec<Job> = self.list("Job", namespace, test);
+        jobs.iter_mut().for_each(|job| job.spec = None);
+        jobs
+    }
+
+    fn pods(&self, namespace: &str, test: impl Fn(&Key, &Value) -> bool) -> Vec<Pod> {
+        let mut pods: Vec<Pod> = self.list("Pod", namespace, test);
+        pods.iter_mut().for_each(|pod| pod.spec = None);
+        pods
     }
 
     fn backups(&self, namespace: &str, instance: &str) -> Vec<DatabaseBackup> {
@@ -198,8 +212,8 @@ impl Reads<'_> {
             network_policy: self.get("NetworkPolicy", namespace, name),
             stateful_set: self.get("StatefulSet", namespace, name),
             pod: self.get("Pod", namespace, &pod(name)),
-            jobs: self.list("Job", namespace, is_job),
-            job_pods: self.list("Pod", namespace, is_job),
+            jobs: self.jobs(namespace, is_job),
+            job_pods: self.pods(namespace, is_job),
             warning: None,
             others_backup: wanted
                 .and_then(|name| self.metadata("DatabaseBackup", namespace, &name)),
@@ -263,7 +277,7 @@ impl Reads<'_> {
                 restores,
             }
         });
-        let pods = self.list("Pod", namespace, |_, value| {
+        let pods = self.pods(namespace, |_, value| {
             value["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job.as_str()
         });
         let proves = cr.spec.verify || cr.last_status().verification.is_some();
@@ -388,9 +402,9 @@ impl Reads<'_> {
             user: self.get("Secret", namespace, &user_secret(&cr.spec.username, name)),
             postgresql,
             stateful_set: self.get("StatefulSet", namespace, name),
-            pods: self.list("Pod", namespace, of_zalando),
+            pods: self.pods(namespace, of_zalando),
             claims,
-            jobs: self.list("Job", namespace, |_, value| {
+            jobs: self.jobs(namespace, |_, value| {
                 let labels = &value["metadata"]["labels"];
                 labels[LABEL_HA_CLUSTER] == name && labels[LABEL_COMPONENT] == COMPONENT_LOGIN
             }),

@@ -91,7 +91,7 @@ impl Stage {
 /// What should be done and said.
 pub fn plan(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> Plan {
     let stage = stage(cr, observed);
-    let imported = imported_snapshot::clean(cr, observed);
+    let imported = imported_snapshot::clean(cr, observed, now);
     let lacks = imported.lacks_rights(stage.over);
     let why = match lacks {
         Some(message) => (reason::CROSS_NAMESPACE_FORBIDDEN, message),

@@ -7,7 +7,7 @@ use api::DatabaseInstance;
 use api::condition::reason;
 use api::external::snapshot::VolumeSnapshotContent;
 use api::names::{ANNOTATION_INSTANCE, FINALIZER_IMPORTED_SNAPSHOT, imported_content_name};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::source::{Origin, Sight, has_finalizer};
 use super::validate::taken;
@@ -20,8 +20,23 @@ use crate::step::Step;
 use crate::valid::Subject;
 use crate::{Invalid, Kind, Write};
 
-/// While the imported snapshot is being made or deleted it is looked at again so much later.
+/// While the imported snapshot is being made it is looked at again so much later.
 const COPY_SECONDS: u64 = 3;
+/// While it is being deleted.
+const GOING_SECONDS: u64 = 1;
+/// What has not gone after a minute is held by somebody's finalizer, and may be for ever.
+const HELD_SECONDS: u64 = 15;
+
+/// When to look again at what goes.
+fn look_again<'a>(going: impl IntoIterator<Item = &'a ObjectMeta>, quick: u64, now: &Time) -> u64 {
+    let mut since = going
+        .into_iter()
+        .filter_map(|it| it.deletion_timestamp.as_ref());
+    match since.any(|since| facts::seconds_since(Some(since), now) > 60) {
+        true => HELD_SECONDS,
+        false => quick,
+    }
+}
 
 /// Makes the imported snapshot, a pair of objects, if one is needed; `Ok` as soon as the volume can be made.
 pub fn make(
@@ -29,6 +44,7 @@ pub fn make(
     observed: &Observed,
     origin: Option<&Origin>,
     writes: &mut Vec<Write>,
+    now: &Time,
 ) -> Decision<()> {
     let Some(origin) = origin.filter(|origin| origin.crosses) else {
         return Ok(());
@@ -44,7 +60,8 @@ pub fn make(
     let former_content = content(observed).map(|content| &content.metadata);
     if former.is_some_and(leaves) || former_content.is_some_and(leaves) {
         let message = "The objects of a former attempt are being deleted; then it begins anew.";
-        return Err(Invalid::wait(reason::RESTORING, message, COPY_SECONDS));
+        let pause = look_again(former.into_iter().chain(former_content), COPY_SECONDS, now);
+        return Err(Invalid::wait(reason::RESTORING, message, pause));
     }
     if let Some((kind, metadata)) = conflicts(subject.uid, observed).next() {
         return Err(taken(kind, metadata, "Rename or delete it"));
@@ -148,22 +165,20 @@ pub struct ImportedSnapshot {
     pub writes: Vec<Write>,
     /// Whether something of it is there, or may be from now on.
     pub remains: bool,
-    /// Whether it is being deleted.
-    leaves: bool,
+    /// When to look again while it is being deleted. Contents are not watched.
+    again: Option<u64>,
     /// Whether the operator may not look for it any more.
     unseen: bool,
 }
 
 impl ImportedSnapshot {
-    /// What is done about it, held by its finalizer. Contents are not watched: while one is on its way out it is looked
-    /// for again.
+    /// What is done about it, held by its finalizer.
     pub fn step(&self) -> Step {
-        let pause = if self.unseen { 15 } else { 1 };
         let finalizer = self.remains.then_some(FINALIZER_IMPORTED_SNAPSHOT);
         Step {
             writes: self.writes.clone(),
             finalizers: finalizer.into_iter().collect(),
-            requeue: (self.leaves && self.remains).then_some(Duration::from_secs(pause)),
+            requeue: self.again.filter(|_| self.remains).map(Duration::from_secs),
             ..Step::default()
         }
     }
@@ -182,8 +197,9 @@ pub fn decide(
     observed: &Observed,
     refusal: Option<&Invalid>,
     made: Vec<Write>,
+    now: &Time,
 ) -> ImportedSnapshot {
-    let ends = clean(cr, observed);
+    let ends = clean(cr, observed, now);
     let needed = match &observed.claim {
         Some(claim) => !facts::is_bound(claim),
         None => refusal.is_none_or(Invalid::goes_on),
@@ -194,13 +210,13 @@ pub fn decide(
     ImportedSnapshot {
         remains: ends.remains || !made.is_empty(),
         writes: made,
-        leaves: false,
+        again: None,
         unseen: false,
     }
 }
 
 /// Deletes the imported snapshot: the VolumeSnapshot first, because its controller is what lets go of the content.
-pub fn clean(cr: &DatabaseInstance, observed: &Observed) -> ImportedSnapshot {
+pub fn clean(cr: &DatabaseInstance, observed: &Observed, now: &Time) -> ImportedSnapshot {
     let uid = cr.metadata.uid.as_deref().unwrap_or_default();
     let copy = observed.origin.copy.as_ref();
     let imported = [
@@ -221,10 +237,14 @@ pub fn clean(cr: &DatabaseInstance, observed: &Observed) -> ImportedSnapshot {
         .map(|(kind, metadata)| Write::delete(*kind, metadata));
     // What may not be seen can only have been made if the finalizer is there.
     let unseen = matches!(observed.origin.imported_content, Sight::Forbidden) && has_finalizer(cr);
+    let going = ours.iter().map(|(_, metadata)| *metadata);
     ImportedSnapshot {
         writes: writes.collect(),
         remains: !ours.is_empty() || unseen,
-        leaves: true,
+        again: Some(match unseen {
+            true => HELD_SECONDS,
+            false => look_again(going, GOING_SECONDS, now),
+        }),
         unseen,
     }
 }

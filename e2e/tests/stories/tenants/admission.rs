@@ -204,6 +204,13 @@ fn crowds() -> [(&'static str, Value); 5] {
     ]
 }
 
+/// A throw-away instance made by hand, which would take a place of those that prove backups.
+pub async fn verification(home: &Space) -> Result<()> {
+    let mut object = ours("DatabaseInstance", "", shortest("DatabaseInstance"));
+    object["metadata"]["labels"] = json!({"minidbaas.dev/verifies": "0"});
+    refused(&user(home), vec![("verifies".to_owned(), object)]).await
+}
+
 /// A priority over the cluster's own pods.
 pub async fn priority(home: &Space) -> Result<()> {
     let classes = ["system-cluster-critical", "system-node-critical"];

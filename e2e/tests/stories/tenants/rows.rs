@@ -78,6 +78,8 @@ pub const ALL: &[Row] = &[
     row("Secret's type", USER, "credentialsSecret names a Secret of another type",
         "CredentialsInvalid, and nothing is made"),
     row("priority", USER, "priorityClassName: system-cluster-critical", "refused at admission"),
+    row("verification by hand", USER, "makes a throw-away instance, which takes a place for proofs",
+        "refused at admission"),
     row("definitions", ROOT, "deletes our CRDs while there are objects (dry run)", "refused at admission"),
     row("scripts", ADMIN, "edits the scripts that the server's pod runs", "refused by the API server"),
     row("forged Job", ADMIN, "a Job with the labels of an instance's own",

@@ -4,6 +4,8 @@
 use api::Engine;
 use api::condition::{RECONCILING, STALLED, reason};
 use api::names::FINALIZER_IMPORTED_SNAPSHOT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -176,4 +178,26 @@ fn a_former_pair_on_its_way_out_is_not_used() {
         kinds(&world.pass().writes),
         [("create", Kind::VolumeSnapshot)]
     );
+}
+
+/// Somebody's finalizer may hold it for ever: it is not looked at each second for ever.
+#[test]
+fn what_does_not_go_is_looked_at_less_often() {
+    let mut world = crossing();
+    world.pass();
+    copy_is_ready(&mut world);
+    let mut copy = json!(world.observed.origin.copy);
+    copy["metadata"]["deletionTimestamp"] = json!(world.now);
+    world.observed.origin.copy = Some(serde_json::from_value(copy).unwrap());
+    let mut pauses = Vec::new();
+    for deleted in [false, true] {
+        let going = world.now.clone();
+        world.cr.metadata.deletion_timestamp = deleted.then_some(going);
+        pauses.push(world.pass().requeue.unwrap().as_secs());
+    }
+    world.now = Time(world.now.0 + SignedDuration::from_secs(61));
+    pauses.push(world.pass().requeue.unwrap().as_secs());
+    world.cr.metadata.deletion_timestamp = None;
+    pauses.push(world.pass().requeue.unwrap().as_secs());
+    assert_eq!(pauses, [3, 1, 15, 15]);
 }
