@@ -1,11 +1,13 @@
 //! What the API server answers, in portions that fit into the operator's memory. Whoever may write an object may make
-//! it as large as the API server takes it, 1.5 MB and more, and most of that may be `managedFields`, which hardly a
-//! rule reads and no schema limits: they are cut out of the answer while it comes. Only a few lists are read at a time,
-//! and a single object that is larger than any that a rule reads is not read at all.
+//! it as large as the API server takes it: 1.5 MB in its store, which as JSON can be six times as much. Most of that
+//! may be `managedFields`, which hardly a rule reads and no schema limits: they are cut out of the answer while it
+//! comes. Of lists that are large even so one is read at a time, and a single object that is larger than any that a
+//! rule reads is not read at all.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,29 +15,32 @@ use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-/// So many lists are read at a time.
-const LISTS: usize = 4;
 /// The largest answer that is no list and no watch, in bytes: the largest of our own resources is smaller, and what the
 /// operator makes is far smaller.
 const LARGEST: usize = 768 << 10;
-
-/// Of these objects, when each is read alone, rules read who wrote them when.
-const OF_MANAGERS: &str = "/postgresqls/";
+/// So many bytes of a page of a list are read beside others; for more, there is one place.
+const SMALL: usize = 256 << 10;
+/// So long a page of a list that was large keeps the place after it has come: it is being parsed.
+const PARSED: Duration = Duration::from_millis(250);
+/// When so long nothing comes of a page of a list, nothing will. (A watch may be silent for longer.)
+const SILENT: Duration = Duration::from_secs(30);
+/// Of the Zalando operator's resources rules read who wrote them when; each is read alone.
+const OF_ZALANDO: &str = "/apis/acid.zalan.do/";
 
 /// The layer of the client.
 #[derive(Clone, Debug)]
 pub struct Portions {
-    lists: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl Default for Portions {
     fn default() -> Self {
-        Portions {
-            lists: Arc::new(Semaphore::new(LISTS)),
-        }
+        let large = Arc::new(Semaphore::new(1));
+        Portions { large }
     }
 }
 
@@ -45,7 +50,7 @@ impl<S> Layer<S> for Portions {
     fn layer(&self, inner: S) -> Portioned<S> {
         Portioned {
             inner: Arc::new(Mutex::new(inner)),
-            lists: self.lists.clone(),
+            large: self.large.clone(),
         }
     }
 }
@@ -54,7 +59,7 @@ impl<S> Layer<S> for Portions {
 #[derive(Debug)]
 pub struct Portioned<S> {
     inner: Arc<Mutex<S>>,
-    lists: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 /// What is asked for, as far as its size is concerned.
@@ -62,7 +67,7 @@ pub struct Portioned<S> {
 enum Asked {
     /// A page of a list.
     List,
-    /// What has no end, or is as long as its reader wants.
+    /// What has no end.
     Watch,
     /// Anything else.
     One,
@@ -99,55 +104,108 @@ where
     }
 
     fn call(&mut self, question: Request<Q>) -> Self::Future {
-        let (inner, lists) = (self.inner.clone(), self.lists.clone());
+        let (inner, large) = (self.inner.clone(), self.large.clone());
         async move {
             let asked = Asked::of(&question);
-            let whole = question.uri().path().contains(OF_MANAGERS);
-            let place = match asked {
-                Asked::List => Some(lists.acquire_owned().await?),
-                Asked::Watch | Asked::One => None,
-            };
+            let whole = question.uri().path().starts_with(OF_ZALANDO);
             let answer = {
                 let mut inner = inner.lock().await;
                 inner.ready().await.map_err(Into::into)?.call(question)
             };
-            Ok(portion(
-                answer.await.map_err(Into::into)?,
-                asked,
-                whole,
-                place,
-            ))
+            let answer = match asked {
+                Asked::List => tokio::time::timeout(SILENT, answer)
+                    .await
+                    .map_err(|_| silent())?,
+                Asked::Watch | Asked::One => answer.await,
+            };
+            let answer = answer.map_err(Into::into)?;
+            let mut kinds = answer.headers().get_all(CONTENT_TYPE).iter();
+            let is_json = kinds.any(|kind| kind.as_bytes().starts_with(b"application/json"));
+            Ok(answer.map(|body| Portion {
+                body,
+                cut: (is_json && !whole).then(Cut::default),
+                size: match asked {
+                    Asked::List => Size::Page(Page::new(large)),
+                    Asked::Watch => Size::Endless,
+                    Asked::One => Size::Room(LARGEST),
+                },
+            }))
         }
         .boxed()
     }
 }
 
-fn portion<B>(
-    answer: Response<B>,
-    asked: Asked,
-    whole: bool,
-    place: Option<OwnedSemaphorePermit>,
-) -> Response<Portion<B>> {
-    let mut kinds = answer.headers().get_all(CONTENT_TYPE).iter();
-    let is_json = kinds.any(|kind| kind.as_bytes().starts_with(b"application/json"));
-    answer.map(|body| Portion {
-        body,
-        cut: (is_json && !whole).then(Cut::default),
-        room: (asked == Asked::One).then_some(LARGEST),
-        _place: place,
-    })
+fn silent() -> BoxError {
+    format!("nothing came of the list for {} s", SILENT.as_secs()).into()
 }
 
 /// The body of an answer.
-#[derive(Debug)]
 pub struct Portion<B> {
     body: B,
     /// What cuts it; none if it is no JSON, or is read as a whole.
     cut: Option<Cut>,
-    /// How many bytes may yet come; none if there is no end to it.
-    room: Option<usize>,
-    /// As long as it is read, its place is taken.
-    _place: Option<OwnedSemaphorePermit>,
+    size: Size,
+}
+
+enum Size {
+    /// So many bytes may yet come.
+    Room(usize),
+    Page(Page),
+    Endless,
+}
+
+/// A page of a list.
+struct Page {
+    large: Arc<Semaphore>,
+    /// How many bytes may yet come without the place for large ones.
+    room: usize,
+    place: Option<OwnedSemaphorePermit>,
+    waits: Option<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>,
+    silent: Pin<Box<Sleep>>,
+}
+
+impl Page {
+    fn new(large: Arc<Semaphore>) -> Self {
+        Page {
+            large,
+            room: SMALL,
+            place: None,
+            waits: None,
+            silent: Box::pin(tokio::time::sleep(SILENT)),
+        }
+    }
+
+    /// Whether more may come.
+    fn poll_place(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if let Some(waits) = &mut self.waits {
+            self.place = Some(ready!(waits.poll_unpin(context))?);
+            self.waits = None;
+            self.silent.as_mut().reset(Instant::now() + SILENT);
+        }
+        match self.silent.poll_unpin(context) {
+            Poll::Ready(()) => Poll::Ready(Err(silent())),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn came(&mut self, bytes: usize) {
+        self.silent.as_mut().reset(Instant::now() + SILENT);
+        self.room = self.room.saturating_sub(bytes);
+        if self.room == 0 && self.place.is_none() {
+            self.waits = Some(self.large.clone().acquire_owned().boxed());
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            tokio::spawn(async move {
+                tokio::time::sleep(PARSED).await;
+                drop(place);
+            });
+        }
+    }
 }
 
 impl<B> Body for Portion<B>
@@ -161,6 +219,11 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Size::Page(page) = &mut self.size
+            && let Err(error) = ready!(page.poll_place(context))
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
             return Poll::Ready(None);
         };
@@ -170,14 +233,18 @@ where
             (Err(error), _) => return Poll::Ready(Some(Err(error.into()))),
         };
         let came = frame.data_ref().map_or(0, Bytes::len);
-        if let Some(room) = &mut self.room {
-            let Some(left) = room.checked_sub(came) else {
-                let error = format!(
-                    "it is larger than {LARGEST} bytes, which nothing is that this operator reads"
-                );
-                return Poll::Ready(Some(Err(error.into())));
-            };
-            *room = left;
+        match &mut self.size {
+            Size::Room(room) => match room.checked_sub(came) {
+                Some(left) => *room = left,
+                None => {
+                    let error = format!(
+                        "it is larger than {LARGEST} bytes, which nothing is that this operator reads"
+                    );
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+            },
+            Size::Page(page) => page.came(came),
+            Size::Endless => {}
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -309,11 +376,15 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
     use api::external::zalando::Postgresql;
+    use bytes::Bytes;
     use http::{Request, Response};
+    use http_body::{Body as _, Frame};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::api::{Api, ListParams};
     use kube::client::{Body, ClientBuilder};
@@ -322,7 +393,9 @@ mod tests {
     use proptest::{collection, sample};
     use serde_json::{Map, Value, json};
 
-    use super::{Cut, LARGEST, LISTS, Portions};
+    use tower::{BoxError, Layer, Service};
+
+    use super::{Cut, LARGEST, Portion, Portions};
 
     /// Empties what `Cut` empties, by the meaning instead of the text.
     fn emptied(value: &mut Value, is_metadata: bool) {
@@ -394,38 +467,16 @@ mod tests {
         assert_eq!(left["items"], json!([expected, expected]));
     }
 
-    /// A client of an API server that gives these answers, and what it was asked while nothing was answered.
-    fn client(
-        answer: impl Fn(usize) -> Vec<u8> + Send + 'static,
-        asked_at_once: usize,
-    ) -> (Client, Arc<Mutex<usize>>) {
-        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-        let most = Arc::new(Mutex::new(0));
-        let count = most.clone();
-        tokio::spawn(async move {
-            let (mut number, mut waiting) = (0, Vec::new());
-            loop {
-                let wait = Duration::from_millis(if waiting.is_empty() { 10_000 } else { 50 });
-                if waiting.len() < asked_at_once
-                    && let Ok(Some((_, send))) =
-                        tokio::time::timeout(wait, handle.next_request()).await
-                {
-                    waiting.push(send);
-                    let mut most = count.lock().unwrap();
-                    *most = waiting.len().max(*most);
-                    continue;
-                }
-                for send in waiting.drain(..) {
-                    let head = Response::builder().header("content-type", "application/json");
-                    send.send_response(head.body(Body::from(answer(number))).unwrap());
-                    number += 1;
-                }
-            }
+    /// A client of an API server that always answers this.
+    fn client(answer: Value) -> Client {
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let body = Body::from(answer.to_string().into_bytes());
+            let head = Response::builder().header("content-type", "application/json");
+            async move { Ok::<_, BoxError>(head.body(body).unwrap()) }
         });
-        let client = ClientBuilder::new(service, "default")
+        ClientBuilder::new(service, "default")
             .with_layer(&Portions::default())
-            .build();
-        (client, most)
+            .build()
     }
 
     fn map(more: usize, managers: usize) -> Value {
@@ -439,7 +490,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_is_as_large_as_it_is_without_its_managers() {
-        let (client, _) = client(|_| map(10, 20_000).to_string().into_bytes(), 1);
+        let client = client(map(10, 20_000));
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let read = maps.get("m").await.unwrap();
         assert_eq!(read.managed_fields(), []);
@@ -448,15 +499,17 @@ mod tests {
 
     #[tokio::test]
     async fn who_wrote_a_cluster_of_the_zalando_operator_is_read() {
-        let (client, _) = client(|_| map(0, 3).to_string().into_bytes(), 1);
-        let clusters: Api<Postgresql> = Api::default_namespaced(client);
+        let client = client(map(0, 3));
+        let clusters: Api<Postgresql> = Api::default_namespaced(client.clone());
         let read = clusters.get("m").await.unwrap();
         assert_eq!(read.managed_fields().len(), 3);
+        let maps: Api<ConfigMap> = Api::namespaced(client, "postgresqls");
+        assert_eq!(maps.get("m").await.unwrap().managed_fields(), []);
     }
 
     #[tokio::test]
     async fn one_that_nothing_would_be_read_of_is_not_read() {
-        let (client, _) = client(|_| map(LARGEST, 0).to_string().into_bytes(), 1);
+        let client = client(map(LARGEST, 0));
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let error = maps.get("m").await.unwrap_err();
         assert!(
@@ -466,14 +519,84 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_lists_are_read_at_a_time() {
+    async fn a_list_may_be_as_large_as_its_objects() {
         let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {}, "items": [map(LARGEST, 1)]});
-        let (client, most) = client(move |_| list.to_string().into_bytes(), 3 * LISTS);
-        let maps: &Api<ConfigMap> = &Api::default_namespaced(client);
-        let parameters = ListParams::default().limit(5);
-        let lists = (0..3 * LISTS).map(|_| maps.list(&parameters));
-        let read = futures::future::try_join_all(lists).await.unwrap();
-        assert!(read.iter().all(|list| list.items.len() == 1));
-        assert_eq!(*most.lock().unwrap(), LISTS);
+        let maps: Api<ConfigMap> = Api::default_namespaced(client(list));
+        let read = maps.list(&ListParams::default().limit(3)).await.unwrap();
+        assert_eq!(read.items[0].managed_fields(), []);
+    }
+
+    /// A body that comes by so many pieces of 100 KiB, and then is silent.
+    struct Pieces(usize);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            if self.0 == 0 {
+                return Poll::Pending;
+            }
+            self.0 -= 1;
+            let piece = Bytes::from(vec![b' '; 100 << 10]);
+            Poll::Ready(Some(Ok(Frame::data(piece))))
+        }
+    }
+
+    /// So many pieces of a list come.
+    async fn list(layer: &Portions) -> Portion<Pieces> {
+        let answer = |_| async { Ok::<_, BoxError>(Response::new(Pieces(100))) };
+        let mut service = layer.layer(tower::service_fn(answer));
+        let asked = Request::get("/api/v1/pods?limit=3").body(()).unwrap();
+        service.call(asked).await.unwrap().into_body()
+    }
+
+    /// How many of so many pieces come within a second, or the error instead.
+    async fn come(body: &mut Portion<Pieces>, wanted: usize) -> Result<usize, String> {
+        for number in 0..wanted {
+            let next = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+            match tokio::time::timeout(Duration::from_secs(1), next).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(error.to_string()),
+                Ok(None) | Err(_) => return Ok(number),
+            }
+        }
+        Ok(wanted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_large_lists_one_is_read_at_a_time_and_small_ones_pass() {
+        let layer = Portions::default();
+        let mut first = list(&layer).await;
+        let mut second = list(&layer).await;
+        assert_eq!(come(&mut first, 50).await, Ok(50));
+        assert_eq!(come(&mut second, 50).await, Ok(3));
+        assert_eq!(come(&mut list(&layer).await, 2).await, Ok(2));
+        drop(first);
+        assert_eq!(come(&mut second, 50).await, Ok(50));
+        let mut third = list(&layer).await;
+        assert_eq!(come(&mut third, 50).await, Ok(3));
+        // Whoever waits for a place does not hold the next one up when it goes.
+        drop(third);
+        drop(second);
+        assert_eq!(come(&mut list(&layer).await, 50).await, Ok(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_falls_silent_is_an_error_and_gives_its_place_back() {
+        let layer = Portions::default();
+        let mut silent = list(&layer).await;
+        assert_eq!(come(&mut silent, 100).await, Ok(100));
+        tokio::time::sleep(Duration::from_secs(28)).await;
+        assert_eq!(come(&mut silent, 1).await, Ok(0));
+        let error = come(&mut silent, 1).await.unwrap_err();
+        assert_eq!(error, "nothing came of the list for 30 s");
+        let never = |_| std::future::pending::<Result<Response<Pieces>, BoxError>>();
+        let mut service = layer.layer(tower::service_fn(never));
+        let asked = Request::get("/api/v1/pods?limit=3").body(()).unwrap();
+        assert!(service.call(asked).await.is_err());
     }
 }

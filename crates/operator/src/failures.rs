@@ -50,6 +50,10 @@ impl Failures {
     /// How long to pause after the last failure: 0.5 s, doubled by each failure in a row.
     pub fn pause(&self, key: &str) -> Duration {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of so many at a time, no row lasts until the next failure: each would look like the first.
+        if rows.is_crowded(key) {
+            return LONGEST_PAUSE;
+        }
         let count = rows
             .get(key)
             .map_or(1, |row| row.failures.saturating_add(row.conflicts));
@@ -96,6 +100,17 @@ mod tests {
         assert_eq!(pause("b"), Duration::from_millis(500));
         failures.forget("a");
         assert_eq!(pause("a"), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn who_has_too_many_waits_the_longest_and_others_do_not() {
+        let failures = Failures::default();
+        for number in 0..=super::MOST {
+            failures.count(&format!("many/{number}"), false);
+        }
+        failures.count("one/a", false);
+        assert_eq!(failures.pause("one/a"), Duration::from_millis(500));
+        assert_eq!(failures.pause("many/0"), Duration::from_secs(30));
     }
 
     #[test]

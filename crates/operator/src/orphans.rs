@@ -48,8 +48,13 @@ pub async fn sweep(context: &Context) -> Result<(), Error> {
     let keep = |content: PartialObjectMeta<VolumeSnapshotContent>| Some(content.metadata);
     let kind = VolumeSnapshotContent::kind(&());
     for content in pages(kind, &labels, parameters, Most::All, page, keep).await? {
-        let Some((namespace, instance)) = instance(context, &content).await? else {
-            continue;
+        let (namespace, instance) = match instance(context, &content).await {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(content = content.name, %error, "its instance cannot be read");
+                continue;
+            }
         };
         if is_orphan(&content, instance.as_ref()) {
             let name = content.name.as_deref().unwrap_or_default();

@@ -27,6 +27,10 @@ const USUAL: Duration = Duration::from_secs(600);
 /// Our own write of a status comes back by the watch within this time, or is looked for again.
 const OWN_WRITE: Duration = Duration::from_secs(1);
 
+/// So long a pass reads. Each call has an end of its own; how many there are also depends on what others have made, and
+/// a pass that reads takes the place of another one.
+const OBSERVED: Duration = Duration::from_secs(60);
+
 /// A kind of resource that is reconciled.
 pub trait Reconciled:
     Reported<Status: Serialize + PartialEq + Send + Sync>
@@ -106,7 +110,7 @@ pub async fn run<R: Reconciled>(
 /// Why a pass failed, and what the user reads if that lasts.
 struct Failure<S> {
     error: Error,
-    /// `None`: the status could not be written, by no fault of its own.
+    /// `None`: there is nobody left to be told.
     status: Option<S>,
     /// Whether the API server refused a write: nothing is gained by waiting for another try before it is told.
     is_refused: bool,
@@ -116,9 +120,18 @@ async fn once<R: Reconciled>(
     resource: &R,
     context: &Context,
 ) -> Result<Option<Duration>, Failure<R::Status>> {
-    let observed = match resource.observe(context).await {
-        Ok(observed) => observed,
-        Err(error) => return Err(unread(resource, error)),
+    let observed = match tokio::time::timeout(OBSERVED, resource.observe(context)).await {
+        Ok(Ok(observed)) => observed,
+        Ok(Err(error)) => return Err(unread(resource, error)),
+        Err(_) => {
+            let error = Error::Timeout {
+                verb: "read what belongs to",
+                kind: R::kind(&()),
+                name: resource.name_any(),
+                seconds: OBSERVED.as_secs(),
+            };
+            return Err(unread(resource, error));
+        }
     };
     let now = Time(Timestamp::now());
     let resource_before = undisturbed(resource);
@@ -127,10 +140,13 @@ async fn once<R: Reconciled>(
     if !plan.writes.is_empty()
         && let Err(error) = identity::check(context, resource).await
     {
-        return Err(Failure {
-            error,
-            status: None,
-            is_refused: false,
+        return Err(match error {
+            Error::Replaced { .. } => Failure {
+                error,
+                status: None,
+                is_refused: false,
+            },
+            error => unread(resource, error),
         });
     }
     for write in &plan.writes {

@@ -22,10 +22,10 @@ const LONGEST: usize = 253;
 const FINALIZERS: usize = 64;
 
 /// A list is read so many objects at a time: they may be as large as the API server takes them, until they are pruned.
-pub const PAGE: u32 = 5;
+pub const PAGE: u32 = 3;
 /// The same where they are ours, and looked for by a field again and again: the schema and an admission policy limit
 /// them.
-pub const PAGE_OF_OURS: u32 = 20;
+pub const PAGE_OF_OURS: u32 = 10;
 
 /// What every watch begins with: small pages.
 pub fn pages() -> watcher::Config {

@@ -56,6 +56,16 @@ impl<V: Default> Recent<V> {
         &mut entry.1
     }
 
+    /// Whether there is no room for more, and most of what there is is of the namespace of this object.
+    pub fn is_crowded(&self, key: &str) -> bool {
+        let of = || {
+            self.entries
+                .keys()
+                .filter(|other| namespace(other) == namespace(key))
+        };
+        self.entries.len() >= self.most && of().count() > self.most / 2
+    }
+
     /// Forgets this object.
     pub fn forget(&mut self, key: &str) -> Option<V> {
         self.entries.remove(key).map(|(_, value)| value)
@@ -109,5 +119,6 @@ mod tests {
         recent.touch("two/a");
         assert!(recent.get("one/a").is_some() && recent.get("two/a").is_some());
         assert!(recent.get("many/99").is_some() && recent.get("many/0").is_none());
+        assert!(recent.is_crowded("many/0") && !recent.is_crowded("two/b"));
     }
 }

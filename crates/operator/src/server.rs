@@ -1,6 +1,6 @@
 //! /healthz, /readyz and /metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use bytes::Bytes;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -42,14 +43,42 @@ pub async fn serve(
         )
         .route(
             "/metrics",
-            get(|State(metrics): State<Arc<Metrics>>| async move {
-                ([(CONTENT_TYPE, OPENMETRICS)], metrics.text())
+            get(|State(page): State<Arc<Page>>| async move {
+                ([(CONTENT_TYPE, OPENMETRICS)], page.text())
             })
-            .with_state(metrics),
+            .with_state(Arc::new(Page::new(metrics))),
         );
     Ok(axum::serve(listener, router)
         .with_graceful_shutdown(stop)
         .await?)
+}
+
+/// The metrics as text; written once a second at most, and once for all who read it: any pod may ask, as often as it
+/// likes, and need not read the answer.
+struct Page {
+    metrics: Arc<Metrics>,
+    last: std::sync::Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Page {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        Page {
+            metrics,
+            last: std::sync::Mutex::default(),
+        }
+    }
+
+    fn text(&self) -> Bytes {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, text)) if at.elapsed() < ASKED_EVERY => text.clone(),
+            _ => {
+                let text = Bytes::from(self.metrics.text());
+                *last = Some((Instant::now(), text.clone()));
+                text
+            }
+        }
+    }
 }
 
 /// Whether the API server answers; asked once a second at most, however many want to know.
@@ -96,7 +125,11 @@ async fn ready(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
 mod tests {
     use serde_json::json;
 
-    use super::Readiness;
+    use std::sync::Arc;
+
+    use super::{Page, Readiness};
+    use crate::clock::ServerClock;
+    use crate::metrics::Metrics;
     use crate::tests::server::{client, lines, refusal};
 
     #[tokio::test]
@@ -110,6 +143,15 @@ mod tests {
         let answers = futures::future::join_all((0..1000).map(|_| readiness.known())).await;
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(lines(&asked), ["GET /version"]);
+    }
+
+    #[test]
+    fn many_who_read_the_metrics_share_one_text() {
+        let metrics = Metrics::new(Arc::default(), ServerClock::default());
+        let page = Page::new(Arc::new(metrics));
+        let (one, other) = (page.text(), page.text());
+        assert!(!one.is_empty());
+        assert_eq!(one.as_ptr(), other.as_ptr());
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod generated;
 mod ha_cluster;
 mod leader;
 mod limits;
+mod log;
 mod metrics;
 mod orphans;
 mod pass;

@@ -38,7 +38,7 @@ use snapshot::{clean_up, driver_error, driver_words, is_own, release, snapshot_s
 use status::Verdict;
 
 pub use hold::ended as last_words;
-pub use keep::{Peers, copies_from, is_due, restores_from};
+pub use keep::{Peers, copies_from, is_due, restores_from, supersedes};
 pub use verification::{
     Waiting, is_ours as is_verified_by, is_wanted as verification_is_wanted, may_begin,
     takes_no_room,
@@ -95,8 +95,8 @@ pub enum SnapshotClasses {
 
 /// While something is under way whose end may come without an event.
 const SOON: Duration = Duration::from_secs(2);
-/// The same of a backup that has waited for its begin for more than this many seconds. What it waits for brings passes;
-/// thousands that look every other second would take the operator from all others.
+/// The same of a backup that has been under way, or has waited, for more than this many seconds, and holds no writes.
+/// What it waits for brings passes; thousands that look every other second would take the operator from all others.
 const WAITING: Duration = Duration::from_secs(10);
 const FRESH_SECONDS: i64 = 30;
 /// While something is missing that may be put right elsewhere.
@@ -142,7 +142,7 @@ pub fn decide(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Plan {
 
 /// A backup that is not ready yet.
 fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
-    match &observed.snapshot {
+    let (mut step, status) = match &observed.snapshot {
         Some(snapshot)
             if !is_own(cr, snapshot)
                 && is_going(&snapshot.metadata, Kind::DatabaseBackup, &cr.metadata) =>
@@ -174,15 +174,13 @@ fn work(cr: &DatabaseBackup, observed: &Observed, now: &Time) -> Verdict {
                 .to_owned(),
             now,
         ),
-        _ => {
-            let (mut step, status) = begin(cr, observed, now);
-            let is_old = seconds_since(status.started_at.as_ref(), now) > FRESH_SECONDS;
-            if is_old && observed.job.is_none() {
-                step.requeue = step.requeue.map(|pause| pause.max(WAITING));
-            }
-            (step, status)
-        }
+        _ => begin(cr, observed, now),
+    };
+    let is_old = seconds_since(status.started_at.as_ref(), now) > FRESH_SECONDS;
+    if is_old && observed.job.is_none() {
+        step.requeue = step.requeue.map(|pause| pause.max(WAITING));
     }
+    (step, status)
 }
 
 /// No snapshot yet: checks what is needed, takes the hold, and asks for the snapshot.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use api::names::{COMPONENT_APPLY, LABEL_COMPONENT, LABEL_INSTANCE};
 use api::reported::Reported;
 use api::{DatabaseInstance, DatabaseRestore};
 use e2e::Space;
 use e2e::space::story;
+use k8s_openapi::api::batch::v1::Job;
 use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use serde_json::{Value, json};
@@ -80,6 +82,9 @@ async fn largest_objects_cost_little(space: &Space) -> Result<()> {
     heavy_objects_cost_nothing(space).await
 }
 
+/// Half of the operator's limit.
+const PEAK_KIB: u64 = 128 * 1024;
+
 /// So many objects are heavy by what the API server keeps of their writers.
 const HEAVY_OBJECTS: u64 = 40;
 
@@ -107,37 +112,24 @@ async fn heavy_objects_cost_nothing(space: &Space) -> Result<()> {
     }
     let after = memory(space).await?;
     let former = operator_pod(space).await?;
-    let pods = ["-n", "minidbaas-system", "delete", "pods", "-l"];
-    let ours = ["app.kubernetes.io/name=minidbaas", "--wait=false"];
-    space
-        .cluster
-        .kubectl(&[pods.as_slice(), &ours].concat(), "")
-        .await?;
+    let ours = "-l=app.kubernetes.io/name=minidbaas";
+    let delete = [
+        "-n",
+        "minidbaas-system",
+        "delete",
+        "pods",
+        ours,
+        "--wait=false",
+    ];
+    space.cluster.kubectl(&delete, "").await?;
     space
         .until("another operator has begun", || async {
             Ok(operator_pod(space).await? != former)
         })
         .await?;
     space.cluster.operator_at_work().await?;
-    let word = json!({"spec": {"parameters": {"unheard": "1"}}}).to_string();
-    let last = name(HEAVY_OBJECTS - 1);
-    let patch = [
-        "patch",
-        "dbinstance",
-        &last,
-        "--type=merge",
-        "--patch",
-        &word,
-    ];
-    space.kubectl(&patch, "").await?;
-    space
-        .until("the last of them is looked at again", || async {
-            let seen = space.instances().get(&last).await?;
-            Ok(seen
-                .condition("Stalled")
-                .is_some_and(|stalled| stalled.observed_generation == Some(2)))
-        })
-        .await?;
+    looked_at_again(space, &name(HEAVY_OBJECTS - 1)).await?;
+    large_jobs_cost_nothing(space).await?;
     let again = memory(space).await?;
     eprintln!(
         "memory: the operator's memory: {before} KiB, with {HEAVY_OBJECTS} heavy instances: {after} KiB, begun with \
@@ -147,7 +139,59 @@ async fn heavy_objects_cost_nothing(space: &Space) -> Result<()> {
         after < before + ROOM_KIB && again < before + ROOM_KIB,
         "the operator's memory was {before} KiB and is {after} KiB, and {again} KiB in one that has begun with them"
     );
+    let path = "-o=jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let restarts = ["-n", "minidbaas-system", "get", "pods", ours, path];
+    let restarts = space.cluster.kubectl(&restarts, "").await?;
+    ensure!(
+        restarts.trim() == "0",
+        "it was started again {restarts} times"
+    );
+    let peak = process(space, "VmHWM").await?;
+    eprintln!("memory: the most that it took at any time: {peak} KiB");
+    ensure!(peak < PEAK_KIB, "the operator took {peak} KiB at a time");
     Ok(())
+}
+
+/// So many Jobs of this size look like an instance's own: as JSON the API server writes `<` as six characters.
+const LARGE_JOBS: usize = 8;
+const LARGE_JOB: usize = 1_300_000;
+
+/// Whoever may make Jobs may give them the labels of an instance's own.
+async fn large_jobs_cost_nothing(space: &Space) -> Result<()> {
+    let jobs: Api<DynamicObject> = dynamic::<Job>(space);
+    for number in 0..LARGE_JOBS {
+        let container =
+            json!({"name": "c", "image": "registry.invalid/none", "args": ["<".repeat(LARGE_JOB)]});
+        let labels = json!({LABEL_INSTANCE: "heavy-0", LABEL_COMPONENT: COMPONENT_APPLY});
+        let job = typed(json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": format!("large-{number}"), "labels": labels},
+            "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
+        }))?;
+        jobs.create(&PostParams::default(), &job).await?;
+    }
+    looked_at_again(space, "heavy-0").await
+}
+
+/// Changes a stalled instance, and waits for the pass that sees it.
+async fn looked_at_again(space: &Space, name: &str) -> Result<()> {
+    let word = json!({"spec": {"parameters": {"unheard": "1"}}}).to_string();
+    let patch = [
+        "patch",
+        "dbinstance",
+        name,
+        "--type=merge",
+        "--patch",
+        &word,
+    ];
+    space.kubectl(&patch, "").await?;
+    space
+        .until("it is looked at again", || async {
+            let seen = space.instances().get(name).await?;
+            let stalled = seen.condition("Stalled");
+            Ok(stalled.is_some_and(|stalled| stalled.observed_generation == Some(2)))
+        })
+        .await
 }
 
 /// So many writers each own so many fields: together somewhat more than a megabyte.
@@ -213,17 +257,22 @@ async fn operator_pod(space: &Space) -> Result<String> {
     anyhow::bail!("the operator does not come to have one pod")
 }
 
-/// Memory of the operator's process in KiB; it is found by the cgroup of its pod.
+/// Memory of the operator's process in KiB.
 async fn memory(space: &Space) -> Result<u64> {
+    process(space, "VmRSS").await
+}
+
+/// What the kernel says of the operator's process; it is found by the cgroup of its pod.
+async fn process(space: &Space, what: &str) -> Result<u64> {
     let uid = operator_pod(space).await?;
     for entry in std::fs::read_dir("/proc")? {
         let folder = entry?.path();
         let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
         if read("cgroup").contains(&uid) && read("comm").trim() == "minidbaas" {
             let status = read("status");
-            let line = status.lines().find(|line| line.starts_with("VmRSS"));
+            let line = status.lines().find(|line| line.starts_with(what));
             let value = line.and_then(|line| line.split_whitespace().nth(1));
-            return Ok(value.context("no VmRSS")?.parse()?);
+            return Ok(value.context("it is not told")?.parse()?);
         }
     }
     anyhow::bail!("there is no process of the pod {uid}")

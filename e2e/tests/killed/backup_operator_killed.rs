@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use api::Engine;
 use api::backup::BackupPhase;
 use api::reported::Reported;
+use api::{DatabaseBackup, DatabaseInstance};
 use e2e::audit::Mark;
 use e2e::space::{PATIENCE, story};
 use e2e::{Database, Space, Writer};
@@ -169,6 +170,7 @@ async fn at_rest(space: &Space) -> Result<bool> {
             .all(|restore| good(restore.status.as_ref().map(|s| s.conditions.as_slice())))
         && instances.iter().all(|instance| {
             instance.is_at_rest()
+                && knows_its_last(instance, &backups)
                 && good(instance.status.as_ref().map(|s| s.conditions.as_slice()))
                 && instance.spec.backup.is_none()
                     | instance
@@ -179,6 +181,17 @@ async fn at_rest(space: &Space) -> Result<bool> {
     let left = space.names(&["jobs", "pods", "dbinstances", "pvc"]).await?;
     let under_way = |name: &String| name.contains("verify-") || name.contains("quiesce-");
     Ok(done && !left.iter().any(under_way))
+}
+
+/// Whether an instance tells of its newest backup: it hears of it a moment after the backup is at its end.
+fn knows_its_last(instance: &DatabaseInstance, backups: &[DatabaseBackup]) -> bool {
+    let taken = |backup: &DatabaseBackup| backup.status.clone()?.taken_at.map(|at| at.0);
+    let of = backups
+        .iter()
+        .filter(|backup| Some(&backup.spec.instance) == instance.metadata.name.as_ref());
+    let newest = of.max_by_key(|backup| taken(backup));
+    let last = instance.last_status().last_backup.map(|last| last.name);
+    last == newest.and_then(|backup| backup.metadata.name.clone())
 }
 
 /// Until everything is at its end, each write of the operator is its last one.

@@ -12,11 +12,12 @@ use api::names::{
 };
 use api::object_name::is_label;
 use api::{DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, DatabaseRestore};
+use futures::FutureExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ApiResource;
@@ -28,7 +29,7 @@ use plan::failing::Ready;
 use plan::reading::backup::{is_finished, readers};
 use plan::report::refused;
 
-use super::reader::{Listed, Reader, by_field, catalog, get_global, list_global};
+use super::reader::{Listed, Most, Reader, by_field, catalog, get_global, list_global};
 use crate::context::{Context, Scope};
 use crate::error::Error;
 use crate::pass::Reconciled;
@@ -66,9 +67,9 @@ pub async fn run(
         .watches_with(
             context.watched_states::<Pod>(),
             ApiResource::erase::<Pod>(&()),
-            ours(COMPONENT_QUIESCE),
+            ours(COMPONENT_QUIESCE).page_size(1),
             move |pod| {
-                let pod = Pod::of(pod);
+                let pod = Pod::of(pod.metadata, None, pod.status);
                 let name = pod.annotations().get(ANNOTATION_BACKUP_NAME)?;
                 let of = ObjectRef::<Guarded>::new(name).within(pod.metadata.namespace.as_deref()?);
                 if let Some(job) = of_quiesce.get(&of).and_then(|backup| holds(&backup)) {
@@ -106,6 +107,12 @@ pub async fn run(
         )
         .graceful_shutdown_on(stop);
     super::drive(controller, context).await;
+}
+
+/// Whether a pod says that it was made for the Job of this name.
+fn is_of_job(pod: &ObjectMeta, name: &str) -> bool {
+    let mut owners = pod.owner_references.iter().flatten();
+    owners.any(|owner| owner.kind == "Job" && owner.name == name)
 }
 
 /// The Job that may hold writes for a backup that is under way. Whoever can make pods may make one that looks like its
@@ -174,7 +181,7 @@ impl Reconciled for DatabaseBackup {
             reader.get::<DatabaseInstance>(instance_name),
             reader.get::<VolumeSnapshot>(&name),
             reader.get::<Job>(&job_name),
-            reader.list::<Pod>(&of_job),
+            reader.list::<Pod>(&of_job, |pod| is_of_job(pod, &job_name)),
             source,
             verification,
         )?;
@@ -185,7 +192,10 @@ impl Reconciled for DatabaseBackup {
         if finished && job.is_none() && job_pods.is_empty() {
             heard.forget(&namespace, &job_name);
         }
-        let due = backup::is_due(self, &Time(Timestamp::now()));
+        let peers = match backup::is_due(self, &Time(Timestamp::now())) {
+            true => Some(peers(context, &reader, self, snapshot.is_some()).await?),
+            false => None,
+        };
         Ok(Observed {
             catalog,
             instance,
@@ -198,11 +208,7 @@ impl Reconciled for DatabaseBackup {
             job,
             job_pod: job_pods.into_iter().next(),
             last_words,
-            peers: if due {
-                Some(peers(context, &reader, self).await?)
-            } else {
-                None
-            },
+            peers,
             verification,
             may_verify: may_verify(context, self),
             clock_skew: context.clock_skew(),
@@ -260,14 +266,21 @@ async fn provisioner(
     }
 }
 
-/// Who has a say in whether the backup may go: its siblings, and whoever restores from it.
+/// Who has a say in whether the backup may go: whoever restores from it; and a newer one, as far as that is asked.
 async fn peers(
     context: &Context,
     reader: &Reader<'_>,
-    backup: &DatabaseBackup,
+    cr: &DatabaseBackup,
+    has_snapshot: bool,
 ) -> Result<Peers, Error> {
-    let siblings = reader.backups(&backup.spec.instance).await?;
-    let (copies, restores) = users(context, backup).await?;
+    let (copies, restores) = users(context, cr).await?;
+    let siblings = match has_snapshot && copies.is_empty() && restores.is_empty() {
+        true => {
+            let newer = |other: &DatabaseBackup| backup::supersedes(other, cr);
+            reader.any_backup(&cr.spec.instance, newer).await?
+        }
+        false => Vec::new(),
+    };
     Ok(Peers {
         siblings,
         copies,
@@ -275,7 +288,8 @@ async fn peers(
     })
 }
 
-/// The instances and the DatabaseRestores that have yet to read the backup, and may.
+/// An instance and a DatabaseRestore of those that have yet to read the backup, and may, of each place where there are
+/// such.
 pub async fn users(
     context: &Context,
     cr: &DatabaseBackup,
@@ -286,10 +300,14 @@ pub async fn users(
         let place = place.as_deref();
         let (instances, others) = (context.of(place), context.of(place));
         let (found, asked) = futures::try_join!(
-            by_field(instances, "spec.restoreFrom.backup.name", &name, |copy| {
-                backup::copies_from(cr, copy, &now)
-            }),
-            by_field(others, "spec.backup.name", &name, |restore| {
+            by_field(
+                instances,
+                "spec.restoreFrom.backup.name",
+                &name,
+                Most::First,
+                |copy| backup::copies_from(cr, copy, &now)
+            ),
+            by_field(others, "spec.backup.name", &name, Most::First, |restore| {
                 backup::restores_from(cr, restore, &now)
             }),
         )?;
@@ -318,6 +336,12 @@ fn places(context: &Context, cr: &DatabaseBackup) -> Vec<Option<String>> {
 /// Whether the verification of the backup has its turn.
 fn may_verify(context: &Context, backup: &DatabaseBackup) -> bool {
     if !backup::verification_is_wanted(backup) {
+        return false;
+    }
+    // Before all instances are known, those that are under way are not.
+    let instances = context.stores.instances.get();
+    let is_known = instances.and_then(|store| store.wait_until_ready().now_or_never());
+    if !matches!(is_known, Some(Ok(()))) {
         return false;
     }
     let (known, now) = (context.stores.backups(), Instant::now());

@@ -22,6 +22,7 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use plan::Plan;
+use plan::child::is_controlled_by;
 use plan::ha_cluster::{self, Observed};
 use plan::storage_class::StorageClass;
 use tokio::sync::watch;
@@ -60,8 +61,8 @@ pub async fn run(
     // Patroni writes how far it is into its pods' annotations every few seconds; of that a pass has nothing to learn.
     let pods = super::concerned_when(
         context.watched_states::<Pod>(),
-        of_zalando(),
-        |pod| ha_cluster::signs(&Pod::of(pod.clone())),
+        of_zalando().page_size(1),
+        |pod| ha_cluster::signs(&Pod::of(pod.metadata.clone(), None, pod.status.clone())),
         |pod| by(LABEL_CLUSTER, &pod.metadata),
     );
     let controller = controller
@@ -85,6 +86,13 @@ pub async fn run(
         .reconcile_all_on(definition)
         .graceful_shutdown_on(stop);
     super::drive(controller, context).await;
+}
+
+/// Whether an object has a name as a StatefulSet gives it.
+fn is_numbered(object: &ObjectMeta, name: &str) -> bool {
+    let own = object.name.as_deref().unwrap_or_default();
+    let number = own.strip_prefix(name).and_then(|own| own.strip_prefix('-'));
+    number.is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
 /// The cluster that an object belongs to, by this label.
@@ -141,6 +149,7 @@ impl Reconciled for HACluster {
         let user = secret(&self.spec.username, &name);
         let of_zalando = format!("{LABEL_APPLICATION}={APPLICATION},{LABEL_CLUSTER}={name}");
         let of_jobs = format!("{LABEL_HA_CLUSTER}={name},{LABEL_COMPONENT}={COMPONENT_LOGIN}");
+        let (uid, of_volume) = (self.uid().unwrap_or_default(), format!("pgdata-{name}"));
         let credentials = async {
             match &self.spec.credentials_secret {
                 Some(reference) => reader.get::<Secret>(&reference.name).await,
@@ -169,9 +178,10 @@ impl Reconciled for HACluster {
             reader.get::<Secret>(&user),
             reader.get::<Postgresql>(&name),
             reader.get::<StatefulSet>(&name),
-            reader.list::<Pod>(&of_zalando),
-            reader.list::<PersistentVolumeClaim>(&of_zalando),
-            reader.list::<Job>(&of_jobs),
+            reader.list::<Pod>(&of_zalando, |pod| is_numbered(pod, &name)),
+            reader
+                .list::<PersistentVolumeClaim>(&of_zalando, |claim| is_numbered(claim, &of_volume)),
+            reader.list::<Job>(&of_jobs, |job| is_controlled_by(job, &uid)),
             records(&reader, &name),
         )?;
         let storage_class = if ha_cluster::needs_class(self, &claims) {

@@ -24,6 +24,7 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use plan::Plan;
+use plan::child::is_controlled_by;
 use plan::instance::{self, Observed};
 use plan::reading::instance::awaits_backup;
 use plan::storage_class::StorageClass;
@@ -146,6 +147,7 @@ impl Reconciled for DatabaseInstance {
     async fn observe(&self, context: &Context) -> Result<Observed, Error> {
         let (name, namespace) = (self.name_any(), self.namespace().unwrap_or_default());
         let (admin_name, pod_name) = (admin_secret(&name), pod(&name));
+        let uid = self.uid().unwrap_or_default();
         let reader = Reader {
             context,
             namespace: &namespace,
@@ -189,7 +191,7 @@ impl Reconciled for DatabaseInstance {
             reader.get::<NetworkPolicy>(&name),
             reader.get::<StatefulSet>(&name),
             reader.get::<Pod>(&pod_name),
-            reader.list::<Job>(&of_jobs),
+            reader.list::<Job>(&of_jobs, |job| is_controlled_by(job, &uid)),
             reader.backups(&name),
         )?;
         let has_words = jobs.iter().filter_map(|job| {
@@ -198,7 +200,11 @@ impl Reconciled for DatabaseInstance {
             Some(status.failed > Some(0) || checked && status.succeeded > Some(0))
         });
         let job_pods = if has_words.into_iter().any(|has| has) {
-            reader.list::<Pod>(&of_jobs).await?
+            let ours = |pod: &ObjectMeta| {
+                let mut uids = jobs.iter().filter_map(|job| job.metadata.uid.as_deref());
+                uids.any(|uid| is_controlled_by(pod, uid))
+            };
+            reader.list::<Pod>(&of_jobs, ours).await?
         } else {
             Vec::new()
         };
@@ -308,6 +314,9 @@ async fn others_backup(
     }
 }
 
+/// A pass asks of so many backups whether they are used; more are taken for it. Anybody may restore from all of them.
+const MOST_ASKED_ABOUT: usize = 20;
+
 /// Those of the backups whose time is over that a restore uses, as far as a pass deletes any.
 async fn in_use(
     context: &Context,
@@ -318,9 +327,13 @@ async fn in_use(
     let (mut used, mut free) = (BTreeSet::new(), 0);
     let (skew, now) = (context.clock_skew(), Time(Timestamp::now()));
     let due = instance::due_to_go(cr, claim, backups, &used, skew, &now);
-    for name in &due {
+    for (number, name) in due.iter().enumerate() {
         if free == instance::MOST_AT_A_TIME {
             break;
+        }
+        if number >= MOST_ASKED_ABOUT {
+            used.insert(name.clone());
+            continue;
         }
         let Some(backup) = backups.iter().find(|backup| backup.name_any() == *name) else {
             continue;

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use api::DatabaseBackup;
 use api::names::{ANNOTATION_ACCESS_MODE, CATALOG};
 use api::object_name::{is_label, is_subdomain};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Event, PersistentVolumeClaim, PersistentVolumeClaimSpec,
@@ -69,15 +70,47 @@ impl Reader<'_> {
         Ok(found(answer)?.map(|object| object.metadata))
     }
 
-    /// The objects with these labels. Anybody may label what is one's own, so there is an end to how many are read.
-    pub async fn list<K: Listed>(&self, labels: &str) -> Result<Vec<K>, Error> {
-        let client = self.context.client.clone();
+    /// The objects with these labels. Anybody may label what is one's own: of those that do not look like ours, only
+    /// the metadata is read, and there is an end to how many are.
+    pub async fn list<K: Listed>(
+        &self,
+        labels: &str,
+        looks_ours: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<Vec<K>, Error> {
+        let listed = self.list_metadata::<K>(labels).await?;
+        let ours = listed
+            .iter()
+            .filter(|metadata| looks_ours(metadata))
+            .count();
         let kind = ApiResource::erase::<K>(&());
+        let client = self.context.client.clone();
         let objects: &Api<State<K>> = &Api::namespaced_with(client, self.namespace, &kind);
-        let page = |asked: ListParams| async move { objects.list(&asked).await };
-        let parameters = ListParams::default().labels(labels);
-        let keep = |state: State<K>| Some(K::of(state));
-        pages(K::kind(&()), labels, parameters, Most::Kept, page, keep).await
+        let read = listed.into_iter().map(|metadata| {
+            let ours = looks_ours(&metadata);
+            async move {
+                if !ours {
+                    return Ok::<_, Error>(Some(K::of(metadata, None, None)));
+                }
+                let name = metadata.name.unwrap_or_default();
+                let state = found(call("get", K::kind(&()), &name, objects.get(&name)).await)?;
+                Ok(state.map(|state| K::of(state.metadata, Some(state.spec), state.status)))
+            }
+        });
+        let most = |count, bytes| too_many(K::kind(&()), labels, count, bytes);
+        if ours > MOST_OURS {
+            return Err(most(ours, 0));
+        }
+        let mut read = stream::iter(read).buffered(AT_ONCE);
+        let (mut kept, mut bytes) = (Vec::new(), 0);
+        while let Some(object) = read.next().await {
+            let object: Option<K> = object?;
+            bytes += object.as_ref().map_or(0, size);
+            kept.extend(object);
+            if bytes > MOST_BYTES {
+                return Err(most(kept.len(), bytes));
+            }
+        }
+        Ok(kept)
     }
 
     /// The metadata of the objects with these labels.
@@ -106,9 +139,23 @@ impl Reader<'_> {
             Api::namespaced(client, self.namespace),
             "spec.instance",
             instance,
+            Most::All,
             |_| true,
         )
         .await
+    }
+
+    /// One of these, if there is one.
+    pub async fn any_backup(
+        &self,
+        instance: &str,
+        wanted: impl Fn(&DatabaseBackup) -> bool,
+    ) -> Result<Vec<DatabaseBackup>, Error> {
+        if !is_subdomain(instance) {
+            return Ok(Vec::new());
+        }
+        let backups = Api::namespaced(self.context.client.clone(), self.namespace);
+        by_field(backups, "spec.instance", instance, Most::First, wanted).await
     }
 
     /// The newest warning Event about an object.
@@ -134,13 +181,19 @@ impl Reader<'_> {
 
 /// A kind of which several objects are read at once: only what rules read of them, for the rest may be as large as a
 /// request.
-pub trait Listed: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize {
+pub trait Listed:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+{
     /// Its spec, or that it is not read.
     type Spec: Clone + Debug + DeserializeOwned;
     /// Its status.
     type Status: Clone + Debug + Default + DeserializeOwned;
-    /// The object, without what was not read.
-    fn of(state: State<Self>) -> Self;
+    /// The object, as far as it was read.
+    fn of(metadata: ObjectMeta, spec: Option<Self::Spec>, status: Option<Self::Status>) -> Self;
 }
 
 /// What is read of such an object.
@@ -149,11 +202,11 @@ pub type State<K> = Object<<K as Listed>::Spec, <K as Listed>::Status>;
 impl Listed for Job {
     type Spec = NotUsed;
     type Status = JobStatus;
-    fn of(state: State<Job>) -> Job {
+    fn of(metadata: ObjectMeta, _: Option<NotUsed>, status: Option<JobStatus>) -> Job {
         Job {
-            metadata: state.metadata,
+            metadata,
             spec: None,
-            status: state.status,
+            status,
         }
     }
 }
@@ -161,11 +214,11 @@ impl Listed for Job {
 impl Listed for Pod {
     type Spec = NotUsed;
     type Status = PodStatus;
-    fn of(state: State<Pod>) -> Pod {
+    fn of(metadata: ObjectMeta, _: Option<NotUsed>, status: Option<PodStatus>) -> Pod {
         Pod {
-            metadata: state.metadata,
+            metadata,
             spec: None,
-            status: state.status,
+            status,
         }
     }
 }
@@ -173,11 +226,15 @@ impl Listed for Pod {
 impl Listed for PersistentVolumeClaim {
     type Spec = PersistentVolumeClaimSpec;
     type Status = PersistentVolumeClaimStatus;
-    fn of(state: State<PersistentVolumeClaim>) -> PersistentVolumeClaim {
+    fn of(
+        metadata: ObjectMeta,
+        spec: Option<PersistentVolumeClaimSpec>,
+        status: Option<PersistentVolumeClaimStatus>,
+    ) -> PersistentVolumeClaim {
         PersistentVolumeClaim {
-            metadata: state.metadata,
-            spec: Some(state.spec),
-            status: state.status,
+            metadata,
+            spec,
+            status,
         }
     }
 }
@@ -186,6 +243,18 @@ impl Listed for PersistentVolumeClaim {
 /// by labels alone must not cost memory.
 const MOST: usize = 100;
 const MOST_BYTES: usize = 512 << 10;
+/// So many of one kind look as if they were ours at most, in number, and are read at once.
+const MOST_OURS: usize = 20;
+const AT_ONCE: usize = 4;
+
+fn too_many(kind: Cow<'static, str>, what: &str, count: usize, bytes: usize) -> Error {
+    Error::TooMany {
+        kind,
+        what: what.to_owned(),
+        count,
+        bytes,
+    }
+}
 
 /// How large a value is as JSON, in bytes.
 fn size(value: &impl Serialize) -> usize {
@@ -198,6 +267,7 @@ pub async fn by_field<K: Reconciled>(
     resources: Api<DeserializeGuard<K>>,
     field: &str,
     value: &str,
+    most: Most,
     wanted: impl Fn(&K) -> bool,
 ) -> Result<Vec<K>, Error> {
     let parameters = ListParams::default().fields(&format!("{field}={value}"));
@@ -207,7 +277,7 @@ pub async fn by_field<K: Reconciled>(
         prune(&mut guard);
         guard.0.ok().filter(&wanted)
     };
-    pages(K::kind(&()), value, parameters, Most::All, page, keep).await
+    pages(K::kind(&()), value, parameters, most, page, keep).await
 }
 
 /// How much of a list is read.
@@ -215,6 +285,8 @@ pub async fn by_field<K: Reconciled>(
 pub enum Most {
     /// All of it: our own resources, or what nobody else can make.
     All,
+    /// All of it, until one is kept.
+    First,
     /// So many are kept as can belong to one resource; more are an error.
     Kept,
     /// So many pages; the rest is left.
@@ -234,9 +306,14 @@ pub async fn pages<K: Clone, T: Serialize, F>(
 where
     F: Future<Output = kube::Result<ObjectList<K>>>,
 {
+    let is_over = |pages_read: usize, kept: usize| match most {
+        Most::Pages(most) => pages_read >= most,
+        Most::First => kept > 0,
+        Most::All | Most::Kept => false,
+    };
     let (mut kept, mut pages_read, mut bytes) = (Vec::new(), 0, 0);
     parameters = parameters.limit(match most {
-        Most::All => PAGE_OF_OURS,
+        Most::All | Most::First => PAGE_OF_OURS,
         Most::Kept | Most::Pages(_) => PAGE,
     });
     loop {
@@ -247,17 +324,12 @@ where
             }
             kept.push(found);
             if matches!(most, Most::Kept) && (kept.len() > MOST || bytes > MOST_BYTES) {
-                return Err(Error::TooMany {
-                    kind,
-                    what: what.to_owned(),
-                    count: kept.len(),
-                    bytes,
-                });
+                return Err(too_many(kind, what, kept.len(), bytes));
             }
         }
         pages_read += 1;
         match read.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(_) if matches!(most, Most::Pages(most) if pages_read >= most) => return Ok(kept),
+            Some(_) if is_over(pages_read, kept.len()) => return Ok(kept),
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(kept),
         }

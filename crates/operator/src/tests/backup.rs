@@ -74,3 +74,36 @@ async fn who_uses_a_backup_is_looked_for_where_it_may_be_read() {
         }
     }
 }
+
+/// Anybody may name a backup as often as they like: that one uses it is known from the first of them.
+#[tokio::test]
+async fn of_those_who_use_a_backup_one_is_looked_for() {
+    let (context, asked) = context(|asked| {
+        let restore = |name: &str, backup: &str| {
+            json!({"apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseRestore",
+                "metadata": {"name": name, "namespace": "demo"}, "spec": {"backup": {"name": backup}, "instance": "x"}})
+        };
+        let restores = match asked.query.contains("continue=") {
+            false => vec![restore("a", "another")],
+            true => vec![restore("b", "nightly"), restore("c", "nightly")],
+        };
+        let (items, more) = match asked.what.ends_with("/databaserestores") {
+            true => (restores, "more"),
+            false => (Vec::new(), ""),
+        };
+        let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"continue": more}, "items": items});
+        (200, list)
+    });
+    let backup: DatabaseBackup = serde_json::from_value(json!({
+        "apiVersion": "minidbaas.dev/v1alpha1", "kind": "DatabaseBackup",
+        "metadata": {"name": "nightly", "namespace": "demo"}, "spec": {"instance": "shop"},
+    }))
+    .unwrap();
+    let (_, restores) = users(&context, &backup).await.unwrap();
+    assert!(!restores.is_empty());
+    let asked = asked.lock().unwrap();
+    let lists = asked
+        .iter()
+        .filter(|asked| asked.what.ends_with("/databaserestores"));
+    assert_eq!(lists.count(), 2);
+}

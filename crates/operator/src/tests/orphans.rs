@@ -1,6 +1,8 @@
 //! Contents without an instance, and lists that are read by pages.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::server::{Asked, context, refusal};
@@ -70,42 +72,74 @@ async fn contents_go_whose_instance_is_gone() {
 async fn lists_are_read_by_pages_and_have_an_end() {
     let (context, asked) = context(move |asked| {
         let has = |what: &str| asked.query.contains(what);
-        let words = if has("large") {
-            "x".repeat(100_000)
-        } else {
-            "x".to_owned()
+        let name = asked.what.rsplit('/').next().unwrap();
+        if name != "pods" {
+            let words = "x".repeat(if name.starts_with("large") {
+                100_000
+            } else {
+                1
+            });
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+                "spec": {"containers": [], "hostname": "p"}, "status": {"message": words}});
+            return (200, pod);
+        }
+        let first = !has("continue=");
+        let pods = |names: &[&str]| -> Vec<Value> {
+            let (version, kind) = ("meta.k8s.io/v1", "PartialObjectMetadata");
+            let pod = |name: &&str| {
+                let metadata = json!({"name": name});
+                json!({"apiVersion": version, "kind": kind, "metadata": metadata})
+            };
+            names.iter().map(pod).collect()
         };
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-            "spec": {"containers": [], "hostname": "p"}, "status": {"message": words}});
-        let ends = has("labelSelector=two") && has("continue=");
-        list(&vec![pod; 5], if ends { "" } else { "more" })
+        match (first, has("endless"), has("large")) {
+            (true, false, false) => list(&pods(&["ours-1", "theirs", "ours-2"]), "more"),
+            (false, false, false) => list(&pods(&["ours-3"]), ""),
+            (_, _, true) => list(
+                &pods(&[
+                    "large-1", "large-2", "large-3", "large-4", "large-5", "large-6",
+                ]),
+                "",
+            ),
+            (_, true, _) => list(&pods(&["theirs"; 3]), "more"),
+        }
     });
     let reader = Reader {
         context: &context,
         namespace: "demo",
     };
-    let read = reader.list::<Pod>("two").await.unwrap();
-    assert_eq!(read.len(), 10);
-    let is_read = |pod: &Pod| pod.spec.is_none() && pod.status.is_some();
-    assert!(read.iter().all(is_read));
-    assert!(
-        asked
-            .lock()
-            .unwrap()
-            .iter()
-            .all(|asked| asked.query.contains("limit=5"))
+    let ours = |pod: &ObjectMeta| pod.name.iter().any(|name| !name.starts_with("theirs"));
+    let read = reader.list::<Pod>("two", ours).await.unwrap();
+    let read: Vec<_> = read
+        .iter()
+        .map(|pod| (pod.name_any(), pod.spec.is_some(), pod.status.is_some()))
+        .collect();
+    let expected = [
+        ("ours-1", true),
+        ("theirs", false),
+        ("ours-2", true),
+        ("ours-3", true),
+    ];
+    assert_eq!(
+        read,
+        expected.map(|(name, is_read)| (name.to_owned(), false, is_read))
     );
+    let lists = asked.lock().unwrap().clone();
+    let lists = lists.iter().filter(|asked| asked.what.ends_with("/pods"));
+    assert!(lists.clone().all(|asked| asked.query.contains("limit=3")) && lists.count() == 2);
     for (labels, expected) in [
         ("endless", "there are 101 or more"),
         ("large", "there are 6 or more, of 60"),
     ] {
-        let endless = reader.list::<Pod>(labels).await;
+        let endless = reader.list::<Pod>(labels, ours).await;
         let words = endless.unwrap_err().words();
         assert!(
             words.starts_with(&format!("list Pod {labels}: {expected}")),
             "{words}"
         );
     }
+    let crowd = reader.list::<Pod>("endless", |_| true).await;
+    assert!(crowd.is_err());
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// Who has a say in whether a backup may go.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    /// Every backup of the same instance.
+    /// Backups of the same instance that supersede it, if there are any: one is enough.
     pub siblings: Vec<DatabaseBackup>,
     /// The instances that name a backup of this name, wherever they are.
     pub copies: Vec<DatabaseInstance>,
@@ -186,6 +186,18 @@ fn may_hold(cr: &DatabaseBackup, asker: &ObjectMeta, backup: &BackupReference, n
     backup.means(own, name, namespace) && allows(cr, own) && (own == namespace || is_recent)
 }
 
+/// Whether a backup of the same instance is newer, and good.
+pub fn supersedes(other: &DatabaseBackup, cr: &DatabaseBackup) -> bool {
+    let rank = |backup: &DatabaseBackup| {
+        let taken = backup
+            .status
+            .as_ref()
+            .and_then(|status| status.taken_at.as_ref().map(|at| at.0));
+        (taken, backup.metadata.name.clone())
+    };
+    is_sound(other) && rank(other) > rank(cr)
+}
+
 /// Why a backup that is due may not go.
 fn held_back(
     cr: &DatabaseBackup,
@@ -214,21 +226,11 @@ fn held_back(
             ),
         ));
     }
-    let rank = |backup: &DatabaseBackup| {
-        let taken = backup
-            .status
-            .as_ref()
-            .and_then(|status| status.taken_at.as_ref().map(|at| at.0));
-        (taken, backup.metadata.name.clone())
-    };
     let living = observed
         .instance
         .as_ref()
         .is_some_and(|instance| instance.metadata.deletion_timestamp.is_none());
-    let newer = peers
-        .siblings
-        .iter()
-        .any(|other| is_sound(other) && rank(other) > rank(cr));
+    let newer = peers.siblings.iter().any(|other| supersedes(other, cr));
     (living && !newer).then(|| {
         (
             reason::LAST_GOOD_BACKUP,

@@ -24,7 +24,7 @@ use crate::{Invalid, Kind, Write};
 const COPY_SECONDS: u64 = 3;
 /// While it is being deleted.
 const GOING_SECONDS: u64 = 1;
-/// What has not gone after a minute is held by somebody's finalizer, and may be for ever.
+/// What has not come or gone after a minute may never: its storage fails, or somebody's finalizer holds it.
 const HELD_SECONDS: u64 = 15;
 
 /// When to look again at what goes.
@@ -98,7 +98,10 @@ pub fn make(
         .unwrap_or_default();
     let message =
         format!("The snapshot of the other namespace is being made readable in this one.{error}");
-    Err(Invalid::wait(reason::RESTORING, message, COPY_SECONDS))
+    let made = former.and_then(|copy| copy.creation_timestamp.as_ref());
+    let is_slow = made.is_some_and(|made| facts::seconds_since(Some(made), now) > 60);
+    let pause = if is_slow { HELD_SECONDS } else { COPY_SECONDS };
+    Err(Invalid::wait(reason::RESTORING, message, pause))
 }
 
 /// The content of the backup's snapshot. The snapshot's status names it, and that can be written in the snapshot's

@@ -185,7 +185,7 @@ pub async fn large_keys(home: &Space) -> Result<()> {
 }
 
 /// Metadata beyond what an object of ours may have; no schema limits it.
-fn crowds() -> [(&'static str, Value); 5] {
+fn crowds() -> [(&'static str, Value); 7] {
     let names = || (0..65).map(|number| format!("example.org/{number}"));
     let pairs = || names().map(|name| (name, json!("x"))).collect::<Value>();
     let owner = |kind: &str, number: usize| {
@@ -195,7 +195,19 @@ fn crowds() -> [(&'static str, Value); 5] {
     [
         ("labels", pairs()),
         ("annotations", pairs()),
+        (
+            "annotations",
+            json!({"example.org/long": "x".repeat(132_000)}),
+        ),
         ("finalizers", names().collect()),
+        (
+            "finalizers",
+            json!([format!(
+                "example.org{}/{}",
+                ".example".repeat(28),
+                "x".repeat(60)
+            )]),
+        ),
         (
             "ownerReferences",
             (0..17).map(|number| owner("ConfigMap", number)).collect(),

@@ -173,6 +173,18 @@ fn who_was_not_looked_at_for_long_is_not_given_up_at_once() {
     assert_eq!(world.phase(), "Pending");
 }
 
+/// Thousands that look every other second would take the operator from all others.
+#[test]
+fn one_that_waits_for_its_begin_is_looked_at_less_often() {
+    let mut world = World::new(Engine::Postgresql, json!({"method": "Offline"}));
+    let mut pauses = Vec::new();
+    for seconds in [0, 30, 1] {
+        world.after(seconds);
+        pauses.push(world.pass().requeue.unwrap().as_secs());
+    }
+    assert_eq!(pauses, [2, 2, 10]);
+}
+
 #[rstest]
 #[case::the_only_one(&[class("a", "csi.example", false), class("b", "other.example", true)], None, "a")]
 #[case::the_default(&[class("a", "csi.example", false), class("b", "csi.example", true)], None, "b")]

@@ -180,7 +180,8 @@ fn a_postgresql_that_is_held_is_told_of_with_the_way_out() {
     assert_eq!(world.pass().writes, vec![]);
     assert_eq!(world.reason(READY), reason::DELETING);
     world.tick(60);
-    assert!(world.pass().requeue.is_some());
+    world.pass();
+    assert_eq!(world.pass().requeue.unwrap().as_secs(), 15);
     let (_, why, message) = world.said(STALLED);
     assert_eq!(why, reason::DELETION_BLOCKED);
     assert!(

@@ -120,6 +120,20 @@ fn an_instance_deleted_in_the_middle_leaves_no_pair(#[case] claimed: bool) {
     assert_eq!(world.pass().writes, [Write::Finalizers(vec![])]);
 }
 
+/// What may bear data stays, also if it is not bound any more.
+#[test]
+fn a_claim_that_had_a_volume_does_not_go_with_its_pair() {
+    let mut world = crossing();
+    world.pass();
+    copy_is_ready(&mut world);
+    world.pass();
+    world.edit_claim(json!({"status": {"phase": "Lost"}, "spec": {"volumeName": "pv-1"}}));
+    world.cr.metadata.deletion_timestamp = Some(world.now.clone());
+    world.pass();
+    let owners = json!(world.observed.claim)["metadata"]["ownerReferences"].clone();
+    assert_eq!(owners.as_array().map_or(0, Vec::len), 0);
+}
+
 #[rstest]
 fn consent_that_is_withdrawn_takes_the_pair_away() {
     let mut world = crossing();
